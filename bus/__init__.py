@@ -1,0 +1,6 @@
+"""The bus: how sites talk. NATS connections, servers, subjects, leases and the feed protocol.
+
+Knows nothing of Kubernetes: a feed moves (key, version, bytes). Start with `bus/api.py` (what a
+connection promises), then `bus/subjects.py` and `bus/permissions.py` (who may say what), then
+`bus/feed/` (how shared state travels).
+"""

@@ -1,0 +1,1 @@
+"""A pool's side: hubs, the coordinator and the leader's relay. Start with `site.py`."""

