@@ -1,0 +1,143 @@
+"""What stands behind the served API: the protocols that a hub or an embedded server implements."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+from multidict import MultiDict, MultiMapping
+
+from actors.kube.resource import Resource
+from actors.kube.watchcache import WatchCache
+
+READ_VERBS = frozenset({"get", "list", "watch"})
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks. `acting_as` is set from impersonation headers (it goes into the audit log)."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    acting_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """A parsed request, as upstream's RequestInfo.
+
+    `verb` is get, list, watch, create, update, patch, delete or deletecollection for a resource
+    (`resource` is None where it is not served here), or the lower-case method for other paths.
+    """
+
+    verb: str
+    path: str
+    is_resource: bool = False
+    group: str = ""
+    version: str = ""
+    plural: str = ""
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""  # "status", "log", "proxy/metrics" ...
+    resource: Resource | None = None
+    query: MultiMapping[str] = field(default_factory=MultiDict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # case-insensitive when served
+    user: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The answer to a write: the object after it (JSON bytes), or a `Status` for a finished delete."""
+
+    code: int
+    body: bytes
+    warnings: tuple[str, ...] = ()  # shown by kubectl, one `Warning: 299` header each
+
+
+class ReadBackend(Protocol):
+    """Where reads come from."""
+
+    def resources(self) -> tuple[Resource, ...]:
+        """All served resources. The same tuple object until one comes, goes or changes."""
+
+    def cache(self, resource: Resource) -> WatchCache | None:
+        """The cache of a resource; None while it has never been filled (503, clients retry)."""
+
+    async def wait_version(self, resource: Resource, version: int | None, timeout: float) -> bool:
+        """Wait until the cache has `version`; None: until it is as fresh as can be expected.
+
+        False when `timeout` (seconds) passed first. With None a backend that knows it is cut off
+        returns at once: age is told by `warning`.
+        """
+
+    def warning(self, resource: Resource) -> str | None:
+        """What readers of this resource must be told (its data is old), else None."""
+
+    def health(self) -> Mapping[str, str]:
+        """Named readiness checks: "" is well, other text says what is wrong. /readyz tells them."""
+
+
+class Writer(Protocol):
+    """Writes of an embedded API server, and reads of subresources other than `status`."""
+
+    async def write(self, info: RequestInfo, body: bytes, content_type: str) -> WriteResult:
+        """Do it. Raises `ApiError`, which is what the client gets.
+
+        `body` is as sent (JSON, YAML, or protobuf with its `k8s\\0` envelope: see `content_type`,
+        which comes without parameters); a delete's body is DeleteOptions or empty. The change must
+        be in the resource's WatchCache before this returns, so that the client reads what it wrote.
+        """
+
+
+class OpenApi(Protocol):
+    """OpenAPI documents. Whoever returns the same bytes object saves hashing and compression."""
+
+    def openapi_v2(self) -> bytes:
+        """/openapi/v2 as JSON."""
+
+    def openapi_v3(self) -> Mapping[str, bytes]:
+        """Documents of /openapi/v3 by path: "api/v1", "apis/apps/v1", "version" ... as JSON."""
+
+
+Authenticate = Callable[[web.Request], Awaitable[User | None]]
+"""Who sent this request; None → 401. May raise ApiError (403)."""
+
+Passthrough = Callable[[web.Request, RequestInfo], Awaitable[web.StreamResponse]]
+"""Answers what is not served here (the hub's way to the API server). May raise ApiError."""
+
+Audit = Callable[[RequestInfo, int, float], None]
+"""Told about each finished request: what, HTTP status, seconds it took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """How the API is served. Units: seconds and bytes."""
+
+    max_in_flight: int = 400  # upstream's --max-requests-inflight; watches are not counted
+    bookmark: float = 60.0  # upstream sends about one a minute
+    watch_min: float = 1800.0  # a watch without timeoutSeconds lasts watch_min..2*watch_min
+    wait_version: float = 3.0  # upstream blocks 3 s for a resourceVersion that is not there yet
+    fresh_wait: float = 1.0  # how long a "most recent" read waits for a follower that is behind
+    stall: float = 30.0  # a watcher that takes nothing for so long is cut off
+    stop: float = 5.0  # watches have so long to end cleanly at stop
+    gzip_from: int = 128 * 1024  # as upstream
+    max_body: int = 3 * 1024 * 1024  # as upstream
+    own_discovery: bool = True  # False: discovery and OpenAPI go to `passthrough`
+    git_version: str = "v1.36.0"  # what /version says
+
+    def __post_init__(self) -> None:
+        if self.max_in_flight < 1:
+            raise ValueError("max_in_flight must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What a server adds to reading; each may be absent."""
+
+    writer: Writer | None = None
+    passthrough: Passthrough | None = None
+    openapi: OpenApi | None = None
+    authenticate: Authenticate | None = None
+    audit: Audit | None = None
