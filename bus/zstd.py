@@ -1,0 +1,81 @@
+"""The one home of zstd: bounded compression, and deltas against bytes that both ends hold.
+
+`compression.zstd` from Python 3.14 on, else its backport; nothing else imports either.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from bus.errors import DecodeError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_MAGIC = b"\x28\xb5\x2f\xfd"  # of every zstd frame; deltas travel without it
+_MIN_PREFIX = 8  # bytes; zstd refuses smaller dictionaries
+# Measured on EndpointSlices: up to this size level 1 finds a small edit in a quarter of level 3's
+# time; above it level 1's table is too small and the delta degrades to a full copy.
+_FAST_UP_TO = 48 << 10
+_WINDOW_LOG = 17  # zstd's own window for small input; larger pairs need one that spans both
+_LARGEST_WINDOW_LOG = 27
+
+_Compress = zstd.CompressionParameter
+_Decompress = zstd.DecompressionParameter
+
+
+def compress(data: bytes, level: int = 1) -> bytes:
+    """One zstd frame. Level 1 is smaller *and* faster than 3 on Kubernetes JSON."""
+    return zstd.compress(data, level)
+
+
+def decompress(data: bytes, limit: int) -> bytes:
+    """The content of exactly one frame of at most `limit` bytes. Raises DecodeError."""
+    return _inflate(data, None, limit, limit)
+
+
+def diff(base: bytes, data: bytes) -> bytes | None:
+    """A delta that `patch` turns back into `data`; None where `base` is too small to help.
+
+    It carries a checksum of the result, so that a patch on other bytes than `base` is noticed.
+    """
+    if len(base) < _MIN_PREFIX:
+        return None
+    prefix = zstd.ZstdDict(base, is_raw=True).as_prefix
+    size = len(base) + len(data)
+    options: dict[int, int] = {
+        _Compress.compression_level: 1 if size <= 2 * _FAST_UP_TO else 3,
+        _Compress.checksum_flag: 1,
+        _Compress.window_log: min(max(_WINDOW_LOG, size.bit_length()), _LARGEST_WINDOW_LOG),
+    }
+    packer = zstd.ZstdCompressor(options=options, zstd_dict=prefix)
+    return packer.compress(data, mode=zstd.ZstdCompressor.FLUSH_FRAME)[len(_MAGIC) :]
+
+
+def patch(base: bytes, delta: bytes, limit: int) -> bytes:
+    """What `diff(base, ...)` was made of. Raises DecodeError: damaged, other base, over `limit`."""
+    if len(base) < _MIN_PREFIX:
+        raise DecodeError("delta against a base that cannot have one", delta)
+    prefix = zstd.ZstdDict(base, is_raw=True).as_prefix
+    return _inflate(_MAGIC + delta, prefix, limit, limit + len(base))
+
+
+def _inflate(
+    data: bytes, prefix: tuple[zstd.ZstdDict, int] | None, limit: int, window: int
+) -> bytes:
+    window_log = min(max(_WINDOW_LOG, window.bit_length()) + 1, _LARGEST_WINDOW_LOG)
+    options: dict[int, int] = {_Decompress.window_log_max: window_log}
+    try:
+        unpacker = zstd.ZstdDecompressor(zstd_dict=prefix, options=options)
+        content = unpacker.decompress(data, max_length=limit + 1)
+    except (zstd.ZstdError, EOFError, ValueError) as error:
+        raise DecodeError(f"bad zstd: {error}", data) from error
+    if len(content) > limit:
+        raise DecodeError(f"zstd content over {limit} bytes", data)
+    if not unpacker.eof:
+        raise DecodeError("truncated zstd", data)
+    if unpacker.unused_data:
+        raise DecodeError("trailing bytes after zstd", data)
+    return content
