@@ -2,49 +2,48 @@
 
 Durations are seconds in code and "500ms", "2s", "5m", "1h" in files; sizes are bytes in code and
 "64KiB", "8MiB", "1GiB" in files. Fields marked LIVE take effect on edit; any other needs a restart.
+What contradicts what across keys is in `rules.py`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from configs.units import Bytes, Seconds
+from configs.units import Address, BusUrl, Bytes, FilePath, Name, Seconds
 
 LIVE = "x-live"  # in a field's JSON schema: true where an edit needs no restart
-
-
-def _dns_label(value: str) -> str:
-    import re
-
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value):
-        raise ValueError("must be a DNS label: lower-case letters, digits and '-', 63 at most")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_dns_label)]
-"""A site's or node's name: it becomes a NATS subject token and a Kubernetes name."""
+SECRET = "x-secret"  # in a field's JSON schema: true where values are never shown
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_default(cls, data: Any) -> Any:
+        # `bus:` with every key below it commented out is null in YAML.
+        return {} if data is None else data
 
 
 class Tls(Section):
     """Certificate files of a listener."""
 
-    certificate: Path
-    key: Path
+    certificate: FilePath
+    """PEM, with the chain."""
+    key: FilePath
+    """PEM, readable only by the site's user."""
 
 
 class BusServer(Section):
     """The site's own nats-server."""
 
-    url: str | None = None
-    """An external server instead of our own; contradicts `listen`, `tls` and `storage`."""
-    listen: str = "127.0.0.1:0"
+    url: BusUrl | None = None
+    """An external server instead of our own; contradicts `listen`, `tls`, `storage` and `sync`."""
+    listen: Address = "127.0.0.1:0"
     """host:port; port 0 lets the system choose (written to the state directory for others)."""
     tls: Tls | None = None
     """Needed as soon as `listen` is not loopback: credentials and cluster data cross it."""
@@ -57,6 +56,8 @@ class BusServer(Section):
 
 
 class Log(Section):
+    """What is written to standard error."""
+
     level: Annotated[
         Literal["trace", "debug", "info", "warning", "error"], Field(json_schema_extra={LIVE: True})
     ] = "info"
@@ -66,7 +67,9 @@ class Log(Section):
 
 
 class Health(Section):
-    listen: str = "127.0.0.1:0"
+    """The site's own HTTP port for probes, Prometheus and `atoll status`."""
+
+    listen: Address = "127.0.0.1:0"
     """Where /healthz, /readyz, /metrics and /status are served; loopback unless you say so."""
 
 
@@ -91,21 +94,25 @@ class Feeds(Section):
 class EmbeddedApi(Section):
     """Our own small API server, for demos, tests and places without a cluster."""
 
-    listen: str = "127.0.0.1:0"
-    tokens: dict[str, str] = {}
+    listen: Address = "127.0.0.1:0"
+    """host:port; port 0 lets the system choose (`atoll status` shows it)."""
+    tokens: Annotated[dict[str, str], Field(json_schema_extra={SECRET: True})] = {}
     """Bearer token -> user name; empty: everyone on loopback is `system:admin`."""
-    history: int = 10_000
+    history: Annotated[int, Field(gt=0)] = 10_000
     """Watch events kept per resource, so that clients resume after a restart."""
 
 
 class Api(Section):
-    """Where the Kubernetes API is. Exactly one of the three."""
+    """Where the Kubernetes API is: exactly one of `embedded`, `kubeconfig`, `in_cluster`."""
 
     embedded: EmbeddedApi | None = None
-    kubeconfig: Path | None = None
+    """Our own small API server; `embedded: {}` takes its defaults."""
+    kubeconfig: FilePath | None = None
+    """A kubeconfig file, as kubectl uses it."""
     context: str | None = None
     """Which context of the kubeconfig; its current one by default."""
     in_cluster: bool = False
+    """The service account of the pod this site runs in."""
 
 
 class Leases(Section):
@@ -133,23 +140,26 @@ class HubSettings(Section):
 
 
 class Node(Section):
+    """One node of the pool."""
+
     name: Name
+    """Its Kubernetes node name."""
     host: str = "127.0.0.1"
     """The machine that runs it; `atoll up` starts the nodes whose host is this machine."""
-    listen: str = "127.0.0.1:10261"
+    listen: Address = "127.0.0.1:10261"
     """Where its hub serves the Kubernetes API. YurtHub's port."""
-    cloud_url: str | None = None
+    cloud_url: BusUrl | None = None
     """This node's own way to the cloud bus, where it differs from the pool's."""
 
 
 class CloudLink(Section):
     """The WAN: how this pool's nodes reach the cloud bus."""
 
-    url: str
+    url: BusUrl
     """nats://host:port or tls://host:port; always dialled outward."""
-    ca: Path | None = None
-    """CA file for tls://."""
-    enrolment: Path | None = None
+    ca: FilePath | None = None
+    """CA file for tls://; the system's CAs by default."""
+    enrolment: FilePath | None = None
     """Directory shared with the cloud site: nodes put their public keys there. Leave it unset
     where the two are on different machines and copy the keys by hand."""
     ping: Seconds = 1.0
@@ -157,38 +167,59 @@ class CloudLink(Section):
 
 
 class PoolBus(BusServer):
+    """The pool's nats-server; it runs on one node, so that the pool works without the cloud."""
+
     server: Name | None = None
     """The node that runs the pool's nats-server; the first node by default."""
 
 
 class SiteFile(Section):
+    """What every site has."""
+
     version: Literal[1] = 1
     """Of this schema."""
     name: Name
-    state: Path
+    """The site's name; unique among the sites of one cloud."""
+    state: FilePath
     """Everything that outlives a restart; relative to the site file."""
     runtime: Literal["ray", "local"] = "ray"
     """`local` runs the same actors in one process, for devices too small for Ray."""
     log: Log = Log()
+    """What is written to standard error."""
     health: Health = Health()
+    """The site's own HTTP port for probes, Prometheus and `atoll status`."""
 
 
 class CloudSiteFile(SiteFile):
+    """The cloud: one bus for all pools, and the feeds that carry cluster state to them."""
+
     kind: Literal["cloud"]
+    """A cloud site."""
     bus: BusServer = BusServer()
+    """The bus that the nodes of all pools dial."""
     api: Api
+    """Where the Kubernetes API is."""
     feeds: Feeds = Feeds()
-    enrolment: Path
+    """Which resources go to the pools, and the bounds on what is kept for them."""
+    enrolment: FilePath
     """Directory of node public keys, one file `<pool>.<node>.pub` each; watched."""
 
 
 class PoolSiteFile(SiteFile):
+    """A pool: nodes on one LAN that share what they know and live on without the cloud."""
+
     kind: Literal["pool"]
+    """A pool site."""
     cloud: CloudLink
+    """The WAN: how this pool's nodes reach the cloud bus."""
     bus: PoolBus = PoolBus()
+    """The pool's own bus."""
     nodes: Annotated[tuple[Node, ...], Field(min_length=1)]
+    """All nodes of the pool, on whichever machine; names are unique."""
     leases: Leases = Leases()
+    """How quickly another node takes over."""
     hub: HubSettings = HubSettings()
+    """What every node's hub does."""
 
 
 AnySiteFile = CloudSiteFile | PoolSiteFile

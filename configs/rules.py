@@ -1,0 +1,127 @@
+"""Contradictions across keys that are each valid alone; every message names the keys.
+
+A rule gets the sections it names and yields (key, reason); it runs once those sections are valid, so
+one look at a file shows its contradictions together with its other problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+from configs.schema import Api, BusServer, CloudLink, Feeds, Leases, Node, PoolBus, Section
+from configs.source import Location
+from configs.units import format_duration, format_size, is_loopback, split_address
+
+Finding = tuple[Location, str]
+Rule = Callable[..., Iterator[Finding]]
+
+_WILDCARDS = {"0.0.0.0", "::", ""}
+
+
+def findings(sections: Mapping[str, Any]) -> Iterator[Finding]:
+    """All contradictions among `sections`: the valid top-level values of one site, by field name."""
+    for names, rule in _RULES:
+        if all(name in sections for name in names):
+            yield from rule(*(sections[name] for name in names))
+
+
+def _bus_alone(bus: BusServer) -> Iterator[Finding]:
+    own = [key for key in ("listen", "tls", "storage", "sync", "server") if _is_set(bus, key)]
+    if bus.url and own:
+        keys = ", ".join(f"bus.{key}" for key in own)
+        yield ("bus", "url"), f"an external server contradicts {keys}: those are for our own"
+    host, _ = split_address(bus.listen)
+    if not bus.url and not is_loopback(host) and not bus.tls:
+        yield ("bus", "listen"), f"{bus.listen} is reachable by others, so bus.tls is needed"
+
+
+def _api(api: Api) -> Iterator[Finding]:
+    kinds = {
+        "api.embedded": api.embedded is not None,
+        "api.kubeconfig": api.kubeconfig is not None,
+        "api.in_cluster": api.in_cluster,
+    }
+    chosen = [name for name, given in kinds.items() if given]
+    if not chosen:
+        hint = "(`embedded: {}` takes its defaults)"
+        yield ("api",), f"needs exactly one of {', '.join(kinds)} {hint}"
+    if len(chosen) > 1:
+        yield ("api",), f"{' and '.join(chosen)} contradict each other: keep one"
+    if api.context is not None and api.kubeconfig is None:
+        yield ("api", "context"), "is of use only with api.kubeconfig"
+    if api.embedded and not api.embedded.tokens and not _loopback(api.embedded.listen):
+        reason = (
+            "is reachable by others and everyone would be system:admin: set api.embedded.tokens"
+        )
+        yield ("api", "embedded", "listen"), f"{api.embedded.listen} {reason}"
+
+
+def _leases(leases: Leases) -> Iterator[Finding]:
+    if leases.ttl < 1:
+        yield ("leases", "ttl"), "must be at least 1s: NATS keeps no shorter ones"
+    if leases.renew >= leases.ttl / 2:
+        limit = format_duration(leases.ttl / 2)
+        yield ("leases", "renew"), f"must be less than half of leases.ttl, so below {limit}"
+
+
+def _sizes(bus: BusServer, feeds: Feeds) -> Iterator[Finding]:
+    if feeds.max_object >= bus.max_payload:
+        limit = format_size(bus.max_payload)
+        yield ("feeds", "max_object"), f"must be smaller than bus.max_payload, which is {limit}"
+
+
+def _cloud_link(cloud: CloudLink) -> Iterator[Finding]:
+    if cloud.ca and cloud.url.startswith("nats://"):
+        yield ("cloud", "ca"), 'is of use only with a "tls://" cloud.url'
+
+
+def _nodes(nodes: tuple[Node, ...]) -> Iterator[Finding]:
+    for (first, one), (second, other) in combinations(enumerate(nodes), 2):
+        where = f"nodes[{first}]"
+        if one.name == other.name:
+            yield ("nodes", second, "name"), f"{other.name} is already {where}"
+        elif one.host == other.host and _clash(one.listen, other.listen):
+            reason = f"{other.listen} is already taken by {where} ({one.name}) on the same host"
+            yield ("nodes", second, "listen"), reason
+
+
+def _pool_bus(bus: PoolBus, nodes: tuple[Node, ...]) -> Iterator[Finding]:
+    names = [node.name for node in nodes]
+    if bus.server and bus.server not in names:
+        yield ("bus", "server"), f"{bus.server} is none of nodes: {', '.join(names)}"
+        return
+    server = next((node for node in nodes if node.name == bus.server), nodes[0])
+    strangers = [node.name for node in nodes if node.host != server.host]
+    if strangers and not bus.url and _loopback(bus.listen):
+        reason = f"{', '.join(strangers)} on another host cannot reach it: {bus.listen} is loopback"
+        yield ("bus", "listen"), reason
+    for index, node in enumerate(nodes):
+        if node.host == server.host and not bus.url and _clash(node.listen, bus.listen):
+            yield ("nodes", index, "listen"), f"{node.listen} is already taken by bus.listen"
+
+
+def _is_set(section: Section, key: str) -> bool:
+    return key in section.model_fields_set and getattr(section, key) is not None
+
+
+def _loopback(address: str) -> bool:
+    return is_loopback(split_address(address)[0])
+
+
+def _clash(one: str, other: str) -> bool:
+    (host, port), (other_host, other_port) = split_address(one), split_address(other)
+    same_host = host == other_host or bool({host, other_host} & _WILDCARDS)
+    return port == other_port != 0 and same_host
+
+
+_RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+    (("bus",), _bus_alone),
+    (("api",), _api),
+    (("leases",), _leases),
+    (("bus", "feeds"), _sizes),
+    (("cloud",), _cloud_link),
+    (("nodes",), _nodes),
+    (("bus", "nodes"), _pool_bus),
+)
