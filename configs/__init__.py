@@ -7,17 +7,22 @@
 from configs.diff import Change, Diff, diff
 from configs.errors import ConfigAbsent, ConfigError, Problem
 from configs.load import load, state_directory
+from configs.reload import Applied, Broken, ConfigWatcher, Refused
 from configs.schema import AnySiteFile, CloudSiteFile, PoolSiteFile, SiteFile
 
 __all__ = [
     "AnySiteFile",
+    "Applied",
+    "Broken",
     "Change",
     "CloudSiteFile",
     "ConfigAbsent",
     "ConfigError",
+    "ConfigWatcher",
     "Diff",
     "PoolSiteFile",
     "Problem",
+    "Refused",
     "SiteFile",
     "diff",
     "load",

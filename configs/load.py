@@ -124,7 +124,7 @@ def _valid_sections(
 
 def _without(data: Any, location: Location) -> Any:
     first, *rest = location
-    copy = list(data) if isinstance(data, list) else dict(data)
+    copy: Any = list(data) if isinstance(data, list) else dict(data)
     if rest:
         copy[first] = _without(copy[first], tuple(rest))
     else:

@@ -1,7 +1,7 @@
 """Contradictions across keys that are each valid alone; every message names the keys.
 
-A rule gets the sections it names and yields (key, reason); it runs once those sections are valid, so
-one look at a file shows its contradictions together with its other problems.
+A rule gets the sections it names and yields (key, reason). It runs as soon as those sections are
+valid, so one look at a file shows its contradictions together with its other problems.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WILDCARDS = {"0.0.0.0", "::", ""}
 
 
 def findings(sections: Mapping[str, Any]) -> Iterator[Finding]:
-    """All contradictions among `sections`: the valid top-level values of one site, by field name."""
+    """All contradictions among `sections`: a site's valid top-level values by field name."""
     for names, rule in _RULES:
         if all(name in sections for name in names):
             yield from rule(*(sections[name] for name in names))

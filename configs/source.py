@@ -1,7 +1,7 @@
 """A YAML file as plain data that remembers on which line each value stands.
 
-Stricter than YAML: one document, text keys, no duplicate keys, no tags beyond the plain ones. Anchors
-and merge keys work; all problems of a file are found at once.
+Stricter than YAML: one document, text keys, no duplicate keys, no tags beyond the plain ones.
+Anchors and merge keys work; all problems of a file are found at once.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Source:
 
 
 def read(path: Path) -> Source:
-    """Reads and parses; ConfigAbsent if there is no file, ConfigError if it cannot be read at all."""
+    """Reads and parses; ConfigAbsent if there is no file, ConfigError if it cannot be read."""
     source = Source(path)
     text = _read_text(path)
     try:
@@ -143,7 +143,7 @@ class _Builder:
             self._problem(location, node, f"has a tag that site files do not know: {node.tag}")
             return None
         try:
-            return self._scalars.construct_object(node)  # type: ignore[no-untyped-call]
+            return self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError):
             self._problem(location, node, f"{node.value!r} does not fit its tag")
             return None

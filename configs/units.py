@@ -1,6 +1,6 @@
-"""Durations, sizes, addresses, URLs and paths of a site file: text in the file, plain values in code.
+"""Durations, sizes, addresses, URLs and paths of a site file: text there, plain values in code.
 
-In files a number never stands alone ("2s", "8MiB"): a bare `ttl: 2` could be seconds or milliseconds.
+In files a quantity has its unit ("2s", "8MiB"): a bare `ttl: 2` could be seconds or milliseconds.
 In code (settings made by hand, tests) plain numbers are taken as seconds and bytes.
 """
 
