@@ -15,7 +15,8 @@ async def _no_task_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[
     before = asyncio.all_tasks()
     yield
     await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    mine = {asyncio.current_task()}  # fixtures may be set up and torn down in different tasks
+    left = [task for task in asyncio.all_tasks() - before - mine if not task.done()]
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
