@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -141,11 +140,18 @@ class ConfigWatcher:
 
     async def _look(self, watch: Watch) -> AnySiteFile | ConfigError:
         found = await _try_load(self.path)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settle):
-                while isinstance(found, ConfigError) and await watch.changed():
-                    found = await _try_load(self.path)
+        deadline = asyncio.get_running_loop().time() + self._settle
+        while isinstance(found, ConfigError) and await _changed_before(deadline, watch):
+            found = await _try_load(self.path)
         return found
+
+
+async def _changed_before(deadline: float, watch: Watch) -> bool:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await watch.changed()
+    except TimeoutError:
+        return False
 
 
 async def _try_load(path: Path) -> AnySiteFile | ConfigError:

@@ -79,15 +79,16 @@ class Watch:
             if paths is None or not self._places.concern(paths):
                 continue
             if _places_of(self._paths) != self._places:
-                await self._move()
+                self._move()
             return True
         return False
 
-    async def _move(self) -> None:
-        # The old notifier goes first: between the two nothing is watched, but the caller looks
-        # only after the new one stands.
-        await self.aclose()
+    def _move(self) -> None:
+        # Not awaiting keeps `changed` safe to cancel; nobody waits for the old one at this point.
+        old, self._notifier = self._notifier, None
         self._stand()
+        if old:
+            old.discard()
 
     def _stand(self) -> None:
         while self._notifier is None:
