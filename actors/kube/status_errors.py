@@ -12,7 +12,7 @@ import msgspec
 
 
 class Cause(NamedTuple):
-    """One entry of `details.causes`: e.g. ("FieldValueRequired", "Required value", "spec.ports")."""
+    """One entry of `details.causes`: ("FieldValueRequired", "Required value", "spec.ports") ..."""
 
     reason: str
     message: str
@@ -129,7 +129,9 @@ def already_exists(group: str, plural: str, name: str) -> ApiError:
     return ApiError(409, "AlreadyExists", message, _details(group, plural, name))
 
 
-STALE = "the object has been modified; please apply your changes to the latest version and try again"
+STALE = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 def conflict(group: str, plural: str, name: str, why: str = STALE) -> ApiError:
@@ -156,7 +158,9 @@ def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> ApiError:
     """422 with causes, one per wrong field, worded as `field.ErrorList.ToAggregate` does."""
-    texts = [f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in causes]
+    texts = [
+        f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in causes
+    ]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     message = f'{qualified(group, kind)} "{name}" is invalid: {text}'
     details = _details(group, kind, name) | {"causes": _causes(causes)}

@@ -49,7 +49,7 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """The answer to a write: the object after it (JSON bytes), or a `Status` for a finished delete."""
+    """The answer to a write: the object after it as JSON, or a `Status` for a finished delete."""
 
     code: int
     body: bytes

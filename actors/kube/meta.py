@@ -1,0 +1,44 @@
+"""Surgery on raw JSON objects: read or change metadata without decoding the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_top = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Metadata(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = msgspec.field(name="resourceVersion", default="")
+
+
+class _Head(msgspec.Struct):
+    metadata: _Metadata
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def name_and_version(raw: bytes) -> tuple[str, str, int]:
+    """(namespace, name, resourceVersion). Raises msgspec.DecodeError or ValueError."""
+    metadata = _head.decode(raw).metadata
+    return metadata.namespace, metadata.name, int(metadata.resource_version)
+
+
+def with_resource_version(raw: bytes, version: int) -> bytes:
+    """The same object with another `metadata.resourceVersion`; all else byte by byte as it was."""
+    members = _top.decode(raw)
+    metadata = _top.decode(members["metadata"]) if "metadata" in members else {}
+    metadata["resourceVersion"] = msgspec.Raw(b'"%d"' % version)
+    members["metadata"] = msgspec.Raw(msgspec.json.encode(metadata))
+    return msgspec.json.encode(members)
+
+
+def metadata_only(raw: bytes, kind: str = "PartialObjectMetadata") -> bytes:
+    """The object as PartialObjectMetadata: its metadata and nothing else."""
+    metadata = _top.decode(raw).get("metadata", msgspec.Raw(b"{}"))
+    head: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+    return msgspec.json.encode(head)
