@@ -150,6 +150,9 @@ class Node(Section):
     """Where its hub serves the Kubernetes API. YurtHub's port."""
     cloud_url: BusUrl | None = None
     """This node's own way to the cloud bus, where it differs from the pool's."""
+    public_key: str | None = None
+    """Its nkeys user ("U..."), which the machine that runs the pool's bus needs of nodes on other
+    machines; `atoll keys list` shows it. Unset: the key in this machine's state directory."""
 
 
 class CloudLink(Section):
@@ -171,6 +174,8 @@ class PoolBus(BusServer):
 
     server: Name | None = None
     """The node that runs the pool's nats-server; the first node by default."""
+    ca: FilePath | None = None
+    """CA file by which the pool's other machines check its certificate; the system's by default."""
 
 
 class SiteFile(Section):
