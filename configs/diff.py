@@ -91,7 +91,9 @@ def _mark(field: FieldInfo, mark: str) -> bool:
 def _shown(section: BaseModel, name: str, field: FieldInfo) -> str:
     if _mark(field, SECRET):
         return "(hidden)"
+    if isinstance(getattr(section, name), BaseModel):
+        return "present"
     value = section.model_dump(mode="json", include={name})[name]
     if isinstance(value, list):
         return f"[{', '.join(map(str, value))}]"
-    return "unset" if value is None else str(value)
+    return _ABSENT if value is None else str(value)

@@ -84,6 +84,8 @@ def _context(source: Source) -> dict[str, Any]:
 def _version_problems(source: Source) -> Iterator[Problem]:
     if "version" not in source.data:
         yield _problem(source, ("version",), "missing; this schema is `version: 1`")
+    elif source.data["version"] is True:  # equal to 1 in Python
+        yield _problem(source, ("version",), "must be 1; not True")
 
 
 def _kind_problem(source: Source) -> Problem:

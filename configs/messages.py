@@ -58,7 +58,8 @@ def _unknown_key(model: type[BaseModel], location: Location) -> str:
 
 def _literal(expected: str, value: Any) -> str:
     choices = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
-    reason = f"must be one of {', '.join(choices)}; not {value!r}"
+    one_of = "one of " if len(choices) > 1 else ""
+    reason = f"must be {one_of}{', '.join(choices)}; not {value!r}"
     close = get_close_matches(str(value), choices, n=1)
     return f'{reason}; did you mean "{close[0]}"?' if close else reason
 

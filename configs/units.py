@@ -7,6 +7,7 @@ In code (settings made by hand, tests) plain numbers are taken as seconds and by
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,7 +128,9 @@ def _bus_url(value: str) -> str:
 
 def _path(value: Path, info: ValidationInfo) -> Path:
     directory = info.context.get(DIRECTORY) if info.context else None
-    return directory / value.expanduser() if directory else value
+    if not directory:
+        return value
+    return Path(os.path.normpath(directory / value.expanduser()))
 
 
 def _dns_label(value: str) -> str:

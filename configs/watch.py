@@ -25,6 +25,7 @@ from watchfiles._rust_notify import RustNotify  # documented as watchfiles' rust
 _STEP = 50  # ms; a burst is over after this much quiet, so an edit is seen within 100 ms
 _DEBOUNCE = 400  # ms; an unending burst is reported this often
 _TIMEOUT = 5_000  # ms; the thread looks up so that a Watch nobody closed cannot hang the exit
+_POLL = 0.5  # seconds between looks where the system cannot tell
 _MAX_LINKS = 40  # as Linux: beyond it the path is a loop
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Watch:
     def __init__(self, *paths: Path) -> None:
         self._paths = tuple(Path(os.path.abspath(path)) for path in paths)
         self._places = _Places()
-        self._notifier: _Notifier | None = None
+        self._notifier: _Notifier | _Poller | None = None
 
     async def __aenter__(self) -> Watch:
         self._stand()
@@ -94,7 +95,7 @@ class Watch:
         while self._notifier is None:
             self._places = _places_of(self._paths)
             try:
-                notifier = _Notifier(self._places.directories)
+                notifier = _notifier(self._places.directories)
             except FileNotFoundError:
                 continue  # a directory went away between looking and watching: look again
             if _places_of(self._paths) == self._places:
@@ -182,7 +183,7 @@ class _Notifier:
     """
 
     def __init__(self, directories: Iterable[str]) -> None:
-        self._backend = _backend([*directories])
+        self._backend = RustNotify([*directories], False, False, 0, False, True)
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="watch")
         self._waiting: asyncio.Future[set[tuple[int, str]] | str] | None = None
@@ -219,11 +220,34 @@ class _Notifier:
         self._pool.shutdown()
 
 
-def _backend(directories: list[str]) -> RustNotify:
+class _Poller:
+    """Stands in for a notifier: time passes, so the reader shall look."""
+
+    def __init__(self, directories: Iterable[str]) -> None:
+        self._directories = set(directories)
+        self._stop = asyncio.Event()
+
+    async def next(self) -> set[str] | None:
+        try:
+            async with asyncio.timeout(_POLL):
+                await self._stop.wait()
+        except TimeoutError:
+            return self._directories
+        return None
+
+    async def close(self) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        self._stop.set()
+
+
+def _notifier(directories: Iterable[str]) -> _Notifier | _Poller:
+    """Raises FileNotFoundError if one of `directories` is no more."""
     try:
-        return RustNotify(directories, False, False, 0, False, True)
+        return _Notifier(directories)
     except FileNotFoundError:
         raise
     except OSError as error:  # no inotify watches left (fs.inotify.max_user_watches)
-        _log.warning("cannot be told of file changes, polling instead: %s", error)
-        return RustNotify(directories, False, True, 300, False, True)
+        _log.warning("looking every %s s, for the system tells of no changes: %s", _POLL, error)
+        return _Poller(directories)
