@@ -14,7 +14,7 @@ class Item(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A put (`data` is the whole new object) or a delete (`data` is None; `version` is the delete's).
+    """A put (`data` is the whole new object) or a delete (`data` None, `version` the delete's own).
 
     `version` is the source's own (a Kubernetes resourceVersion), kept unchanged end to end.
     """
