@@ -8,8 +8,8 @@ stop) or when we die in whatever way. So there is one way to stop, and every sto
 
 Order of a stop: SIGTERM to the processes called NAME, one name after the other, each awaited;
 SIGTERM to the rest; SIGKILL to what is left after `grace` seconds; then DIR is deleted. SIGTERM to
-the guard means "now": SIGKILL at once. When no descendant is left, the guard exits with COMMAND's
-exit code.
+the guard means "now": SIGKILL at once, as does the unasked end of a process called NAME, which the
+others cannot do without. When no descendant is left, the guard exits with COMMAND's exit code.
 """
 
 from __future__ import annotations
@@ -50,6 +50,15 @@ def parents() -> dict[int, tuple[int, str]]:
     return found
 
 
+def name_of(pid: int) -> str:
+    """Also of one that has ended but is not yet reaped."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
 def descendants(root: int) -> dict[int, str]:
     """pid -> name of every living process below `root`."""
     table = parents()
@@ -75,8 +84,9 @@ class Guard:
         self.first = [name[:NAME_LENGTH] for name in first]
         self.remove = remove
         self.code = 0
-        self.now = False  # SIGTERM came: no more patience
+        self.now = False  # no more patience
         self._me = os.getpid()
+        self._stopping = False
 
     def run(self, command: list[str]) -> int:
         wake = self._listen()
@@ -88,6 +98,7 @@ class Guard:
             preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
         )
         self._watch(child.pid, wake)
+        self._stopping = True
         self._stop(child.pid)
         if self.remove:
             shutil.rmtree(self.remove, ignore_errors=True)
@@ -121,12 +132,15 @@ class Guard:
         """Collects what has ended; False when we have no child left."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return False
-            if pid == 0:
+            if ended is None:
                 return True
-            if pid == child:
+            if not self._stopping and name_of(ended.si_pid) in self.first:
+                self.now = True
+            _, status = os.waitpid(ended.si_pid, 0)
+            if ended.si_pid == child:
                 self.code = os.waitstatus_to_exitcode(status) % 256
 
     def _stop(self, child: int) -> None:
