@@ -47,16 +47,14 @@ def read(path: Path) -> Source:
     text = _read_text(path)
     try:
         root = _compose(text)
+        if root is None:
+            source.problems.append(Problem(path, 1, "", "the file is empty"))
+        else:
+            _Builder(source).build_root(root)
     except yaml.YAMLError as error:
         source.problems.append(_syntax_problem(path, error))
-        return source
     except RecursionError:
         source.problems.append(Problem(path, 1, "", "is nested too deeply"))
-        return source
-    if root is None:
-        source.problems.append(Problem(path, 1, "", "the file is empty"))
-        return source
-    _Builder(source).build_root(root)
     return source
 
 

@@ -239,6 +239,12 @@ def test_the_state_directory_is_found_even_in_a_broken_file(tmp_path: Path, text
     assert state_directory(write(tmp_path, text)) == tmp_path / "var"
 
 
+@pytest.mark.parametrize("depth", [200, 300, 350, 400, 450])
+def test_deep_nesting_is_refused_wherever_it_shows(tmp_path: Path, depth: int) -> None:
+    text = CLOUD + f"deep: {'[' * depth}{']' * depth}\n"
+    assert any("deep" in problem for problem in problems(tmp_path, text))
+
+
 def test_no_state_directory_without_the_key(tmp_path: Path) -> None:
     assert state_directory(write(tmp_path, "a: [\n")) is None
     assert state_directory(tmp_path / "none.yaml") is None
