@@ -37,8 +37,12 @@ def with_resource_version(raw: bytes, version: int) -> bytes:
     return msgspec.json.encode(members)
 
 
-def metadata_only(raw: bytes, kind: str = "PartialObjectMetadata") -> bytes:
-    """The object as PartialObjectMetadata: its metadata and nothing else."""
+def metadata_only(raw: bytes, version: str = "v1") -> bytes:
+    """The object as PartialObjectMetadata of meta.k8s.io/`version`."""
     metadata = _top.decode(raw).get("metadata", msgspec.Raw(b"{}"))
-    head: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
-    return msgspec.json.encode(head)
+    kept: dict[str, Any] = {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": metadata,
+    }
+    return msgspec.json.encode(kept)

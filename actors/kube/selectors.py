@@ -159,10 +159,10 @@ def _checked_value(key: str, value: str) -> str:
     if value and not (len(value) <= 63 and _NAME.fullmatch(value)):
         raise SelectorError(
             f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": a valid'
-            " label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and"
-            " must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value', "
-            " or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?"
-            "[A-Za-z0-9])?')"
+            " label must be an empty string or consist of alphanumeric characters, '-', '_' or '.',"
+            " and must start and end with an alphanumeric character (e.g. 'MyValue', "
+            " or 'my_value',  or '12345', regex used for validation is "
+            "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
         )
     return value
 
