@@ -70,12 +70,15 @@ class Host:
             for name, settings in self.spec.buses.items():
                 self._buses[name] = await self._connect(settings)
             for runner in self._runners.values():
+                if self.state is not State.STARTING:  # stopped meanwhile
+                    return
                 runner.start()
                 await runner.attempted(self._patience)
         except BaseException:
             await self.stop()
             raise
-        self.state = State.RUNNING
+        if self.state is State.STARTING:
+            self.state = State.RUNNING
 
     async def stop(self, deadline: float | None = None) -> None:
         """Stops all in reverse order; each `on_stop` has its share of the deadline. Idempotent."""

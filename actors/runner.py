@@ -180,6 +180,7 @@ class ActorRunner:
         if self.state is State.STOPPED:
             return
         self._enter(State.STOPPING)
+        self._attempted.set()
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait({self._life})

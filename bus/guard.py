@@ -9,11 +9,13 @@ stop) or when we die in whatever way. So there is one way to stop, and every sto
 Order of a stop: SIGTERM to the processes called NAME, one name after the other, each awaited;
 SIGTERM to the rest; SIGKILL to what is left after `grace` seconds; then DIR is deleted. SIGTERM to
 the guard means "now": SIGKILL at once, as does the unasked end of a process called NAME, which the
-others cannot do without. When no descendant is left, the guard exits with COMMAND's exit code.
+others cannot do without. When no descendant is left, the guard exits with COMMAND's exit code;
+when COMMAND has ended (a starter of daemons does), it says "guard: ended with CODE" on stdout.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -142,6 +144,11 @@ class Guard:
             _, status = os.waitpid(ended.si_pid, 0)
             if ended.si_pid == child:
                 self.code = os.waitstatus_to_exitcode(status) % 256
+                self._say(f"guard: ended with {self.code}\n")
+
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # nobody listens
+            os.write(1, line.encode())
 
     def _stop(self, child: int) -> None:
         end = time.monotonic() + self.grace
