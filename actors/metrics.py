@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -59,27 +60,57 @@ def gauges(
 
 
 def merge(texts: Iterable[str]) -> str:
-    """One exposition from several: samples of one family stand together, below one header."""
-    families: dict[str, tuple[list[str], list[str]]] = {}
+    """One exposition from several: samples of one family stand together, below one header.
+
+    Prometheus refuses a whole scrape for one contradiction, so the first to speak wins: a family of
+    another type and a series that is there already are left out.
+    """
+    families: dict[str, _Family] = {}
     for text in texts:
-        for name, header, samples in _families(text):
-            known = families.setdefault(name, (header, []))
-            known[1].extend(samples)
-    lines = [line for header, samples in families.values() for line in (*header, *samples)]
-    return "\n".join([*lines, ""]) if lines else ""
+        for found in _families(text):
+            known = families.setdefault(found.name, _Family(found.name, found.header, found.type))
+            if known.type == found.type:
+                known.series.update({**found.series, **known.series})
+    return "".join(str(family) for family in families.values())
 
 
-def _families(text: str) -> Iterable[tuple[str, list[str], list[str]]]:
-    """(name, header lines, sample lines) of each family, as `generate_latest` writes them."""
-    name, header, samples = "", list[str](), list[str]()
-    for line in text.splitlines():
-        if line.startswith("# HELP "):
-            if name:
-                yield name, header, samples
-            name, header, samples = line.split(" ", 3)[2], [line], []
-        elif line.startswith("#"):
-            header.append(line)
-        elif line:
-            samples.append(line)
-    if name:
-        yield name, header, samples
+@dataclass
+class _Family:
+    name: str
+    header: list[str]
+    type: str = "untyped"
+    series: dict[str, str] = field(default_factory=dict)  # name and labels -> the whole line
+
+    def __str__(self) -> str:
+        return "".join(f"{line}\n" for line in (*self.header, *self.series.values()))
+
+
+def _families(text: str) -> Iterator[_Family]:
+    """The families of a text as `generate_latest` writes them: header first, then its samples."""
+    family = _Family("", [])
+    for line in text.split("\n"):  # not splitlines: a label may hold what Unicode calls a line end
+        keyword, name = _header(line)
+        if keyword and name != family.name:
+            if family.name:
+                yield family
+            family = _Family(name, [])
+        if keyword:
+            family.header.append(line)
+        elif line and not line.startswith("#"):
+            family.series.setdefault(_series(line), line)
+        if keyword == "TYPE":
+            family.type = line.rpartition(" ")[2]
+    if family.name:
+        yield family
+
+
+def _header(line: str) -> tuple[str, str]:
+    words = line.split(" ", 3)
+    is_header = len(words) == 4 and words[0] == "#" and words[1] in ("HELP", "TYPE")
+    return (words[1], words[2]) if is_header else ("", "")
+
+
+def _series(line: str) -> str:
+    """Name and labels of a sample line, without the value after them."""
+    end = line.rfind("}")
+    return line[: end + 1] if end >= 0 else line.partition(" ")[0]
