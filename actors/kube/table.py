@@ -13,7 +13,7 @@ import msgspec
 from actors.kube import durations
 from actors.kube.jsonpath import PathError, compile_path
 from actors.kube.meta import metadata_only
-from actors.kube.printers import PRINTERS, Cells
+from actors.kube.printers import EVENTS, PRINTERS, Cells
 from actors.kube.resource import Column, Resource
 
 NAME = Column(
@@ -34,6 +34,8 @@ class Layout(NamedTuple):
 def layout_of(resource: Resource) -> Layout:
     if resource.columns:
         return _from_paths(resource.columns)
+    if resource.kind == "Event" and resource.group in ("", "events.k8s.io"):
+        return Layout(*EVENTS)  # the one whose first column is not the name
     printer = PRINTERS.get((resource.group, resource.plural))
     if printer is not None:
         return Layout((NAME, *printer.columns), printer.cells)

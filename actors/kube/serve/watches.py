@@ -1,7 +1,9 @@
 """watch: a stream of events, one JSON object a line.
 
-Each watcher is a task that takes what the window of its cache holds behind its cursor, writes it at
-one go, and sleeps until there is more. What one watcher encoded its equals reuse (`Batches`).
+Each watch is a request's task that takes what the window of its cache holds behind its cursor,
+writes it at one go, and sleeps until there is more. What one watch encoded its equals reuse
+(`Batches`). A client that takes nothing for a while, or falls too far behind, loses its connection;
+it holds nothing meanwhile but its cursor and what the socket has buffered.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiohttp import web
+from loguru import logger
 
 from actors.kube.filters import Filter
 from actors.kube.serve.api import RequestInfo, ServeSettings
@@ -26,26 +29,26 @@ from actors.kube.watchcache import Entry, Overflow, Taken, TooOld, WatchCache, W
 
 
 class Batches:
-    """Recently encoded runs of events: watchers that want the same get the same bytes."""
+    """Recently encoded runs of events: watches that want the same get the same bytes."""
 
-    def __init__(self, keep: int = 64) -> None:
-        self._keep = keep
+    def __init__(self, keep_bytes: int = 4 * 1024 * 1024) -> None:
+        self._keep_bytes = keep_bytes
         self._held: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._size = 0
 
     def encode(self, cache: WatchCache, taken: Taken, filter_: Filter, shown: Presenter) -> bytes:
-        key = (id(cache), cache.generation, taken.start, taken.end, filter_, shown[1:])
+        key = (cache, cache.generation, taken.start, taken.end, filter_, shown)
         body = self._held.get(key)
         if body is None:
             body = self._held[key] = encode_events(cache, taken, filter_, shown)
-            if len(self._held) > self._keep:
-                self._held.popitem(last=False)
+            self._size += len(body)
+            while self._size > self._keep_bytes:
+                self._size -= len(self._held.popitem(last=False)[1])
         return body
-
-    def clear(self) -> None:
-        self._held.clear()
 
 
 def encode_events(cache: WatchCache, taken: Taken, filter_: Filter, shown: Presenter) -> bytes:
+    """The lines of a run of events; references are joined, nothing is encoded again."""
     parts: list[bytes] = []
     as_is = shown.wanted.view is View.OBJECT
     for event in taken.events:
@@ -59,37 +62,27 @@ def encode_events(cache: WatchCache, taken: Taken, filter_: Filter, shown: Prese
 class Start(NamedTuple):
     """How a watch begins."""
 
-    initial: Sequence[Entry]
+    initial: Sequence[Entry]  # still to be filtered
     watcher: Watcher
-    mark_end: bool  # a bookmark says where the initial events end
-    version: int
+    end_mark: int | None = None  # the version for the bookmark behind the initial events
 
 
 def begin(cache: WatchCache, filter_: Filter, options: ListOptions) -> Start:
     """Raises TooOld."""
-    from_now = options.initial_events is False and not options.version
-    wants_all = options.initial_events or (options.initial_events is None and not options.version)
-    if wants_all:
-        snapshot = cache.snapshot()
-        low, high = snapshot.within(filter_.namespace)
-        watcher = cache.watch(None, filter_)
-        return Start(
-            snapshot.entries[low:high], watcher, bool(options.initial_events), snapshot.version
-        )
-    watcher = cache.watch(None if from_now else options.version, filter_)
-    return Start((), watcher, False, watcher.version)
-
-
-class Stream:
-    """One client's response. `open` is cheap; nothing is held but the cursor."""
-
-    def __init__(
-        self, cache: WatchCache, start: Start, shown: Presenter, bookmark_every: float | None
-    ) -> None:
-        self.cache = cache
-        self.start = start
-        self.shown = shown
-        self.bookmark_every = bookmark_every
+    wants_all = options.initial_events
+    if wants_all is None:
+        wants_all = not options.version
+    if not wants_all:
+        return Start((), cache.watch(options.version or None, filter_))
+    watcher = cache.watch(None, filter_)
+    end_mark = cache.version if options.initial_events else None
+    exact = filter_.exact_key(cache.resource.namespaced)
+    if exact is not None:
+        entry = cache.get(exact)
+        return Start([entry] if entry else [], watcher, end_mark)
+    snapshot = cache.snapshot()
+    low, high = snapshot.within(filter_.namespace)
+    return Start(snapshot.entries[low:high], watcher, end_mark)
 
 
 class Watches:
@@ -99,24 +92,30 @@ class Watches:
         self._reader = reader
         self._settings = settings
         self._batches = Batches()
-        self._stopping = asyncio.Event()
-        self._wakes: set[asyncio.Future[None]] = set()
-        self.count = 0
+        self._open: set[Stream] = set()
         self._none_left = asyncio.Event()
+        self._is_stopping = False
+
+    @property
+    def count(self) -> int:
+        return len(self._open)
 
     async def stop(self) -> None:
         """Every watch gets its clean end; those that do not take it in time are cut off."""
-        self._stopping.set()
-        for wake in list(self._wakes):
-            _set(wake)
-        if self.count:
-            try:
-                async with asyncio.timeout(self._settings.stop):
+        self._is_stopping = True
+        for stream in self._open:
+            stream.end()
+        try:
+            async with asyncio.timeout(self._settings.stop):
+                while self._open:
+                    self._none_left.clear()
                     await self._none_left.wait()
-            except TimeoutError:
-                pass
+        except TimeoutError:
+            for stream in list(self._open):
+                stream.abort()
 
     async def serve(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        """Returns at the end of the watch. Raises ApiError before it begins."""
         shown = self._reader.presenter_of(info, is_list=False)
         options = parse_options(info.query, is_watch=True)
         resource, cache = self._reader.cache_of(info)
@@ -126,119 +125,131 @@ class Watches:
         headers = self._reader.headers_of(resource, shown.wanted.content_type)
         response = web.StreamResponse(headers=headers)
         response.enable_chunked_encoding()
-        self.count += 1
-        self._none_left.clear()
-        try:
-            await response.prepare(request)
-            await self._run(request, response, cache, filter_, options, shown)
-            await response.write_eof()
-        except ConnectionError:
-            pass  # the client went
-        finally:
-            self.count -= 1
-            if not self.count:
-                self._none_left.set()
+        await response.prepare(request)
+        stream = Stream(request, response, cache, shown, self._settings, self._batches)
+        await self._stream(stream, filter_, options)
         return response
 
-    async def _run(
+    async def _stream(self, stream: Stream, filter_: Filter, options: ListOptions) -> None:
+        self._open.add(stream)
+        if self._is_stopping:
+            stream.end()
+        try:
+            await stream.run(filter_, options)
+        except ConnectionError:
+            pass  # the client went
+        except (Overflow, TimeoutError):
+            logger.info("a watch of {} is cut off: too slow", stream.cache.resource.name)
+            stream.abort()
+        finally:
+            self._open.discard(stream)
+            self._none_left.set()
+
+
+class Stream:
+    """One watch under way."""
+
+    def __init__(
         self,
         request: web.Request,
         response: web.StreamResponse,
         cache: WatchCache,
-        filter_: Filter,
-        options: ListOptions,
         shown: Presenter,
+        settings: ServeSettings,
+        batches: Batches,
     ) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + (options.timeout or self._long())
-        every = self._settings.bookmark if options.bookmarks else None
-        try:
-            start = begin(cache, filter_, options)
-            await self._send_initial(response, start, cache, filter_, shown)
-            await self._follow(request, response, start.watcher, cache, shown, end, every)
-        except TooOld as error:
-            await response.write(event_line("ERROR", expired(str(error)).body()))
-        except Overflow:
-            _abort(request)
+        self.cache = cache
+        self._request = request
+        self._response = response
+        self._shown = shown
+        self._settings = settings
+        self._batches = batches
+        self._wake = asyncio.Event()
+        self._is_ended = False
 
-    def _long(self) -> float:
+    def end(self) -> None:
+        """Let it end cleanly, soon."""
+        self._is_ended = True
+        self._wake.set()
+
+    def abort(self) -> None:
+        """Close the connection without a clean end: the client sees that something is missing."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def run(self, filter_: Filter, options: ListOptions) -> None:
+        """Raises Overflow, TimeoutError (both: too slow) and ConnectionError."""
+        timeout = options.timeout if options.timeout > 0 else self._random_timeout()
+        until = asyncio.get_running_loop().time() + timeout
+        try:
+            start = begin(self.cache, filter_, options)
+            await self._send_initial(start, filter_)
+            await self._follow(start.watcher, until, options.bookmarks)
+        except TooOld as error:
+            await self._write(event_line("ERROR", expired(str(error)).body()))
+        await self._response.write_eof()
+
+    def _random_timeout(self) -> float:
+        """Spread, so that the clients of a restarted server do not come back together for ever."""
         return random.uniform(self._settings.watch_min, 2 * self._settings.watch_min)
 
-    async def _send_initial(
-        self,
-        response: web.StreamResponse,
-        start: Start,
-        cache: WatchCache,
-        filter_: Filter,
-        shown: Presenter,
-    ) -> None:
+    async def _write(self, body: bytes) -> None:
+        """Returns when the socket has room again. Raises TimeoutError, ConnectionError."""
+        async with asyncio.timeout(self._settings.stall):
+            await self._response.write(body)
+
+    async def _send_initial(self, start: Start, filter_: Filter) -> None:
         breather = Breather()
         parts: list[bytes] = []
         size = 0
         for entry in start.initial:
-            if filter_.matches(entry, cache.reader):
-                parts += (EVENT_START["ADDED"], shown.one(entry.raw), EVENT_END)
-                size += len(parts[-2])
+            if filter_.matches(entry, self.cache.reader):
+                parts += (EVENT_START["ADDED"], self._shown.one(entry.raw), EVENT_END)
+                size += len(entry.raw)
             if size >= GROUP:
-                await response.write(b"".join(parts))
+                await self._write(b"".join(parts))
                 parts, size = [], 0
             if breather.is_due:
                 await breather.pause()
-        if start.mark_end:
-            parts.append(event_line("BOOKMARK", shown.bookmark(start.version, True)))
+        if start.end_mark is not None:
+            mark = self._shown.bookmark(start.end_mark, is_initial_end=True)
+            parts.append(event_line("BOOKMARK", mark))
         if parts:
-            await response.write(b"".join(parts))
+            await self._write(b"".join(parts))
 
-    async def _follow(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        watcher: Watcher,
-        cache: WatchCache,
-        shown: Presenter,
-        end: float,
-        every: float | None,
-    ) -> None:
+    async def _follow(self, watcher: Watcher, until: float, wants_bookmarks: bool) -> None:
         loop = asyncio.get_running_loop()
-        next_bookmark = loop.time() + every if every else end
-        while not self._stopping.is_set():
+        bookmark_at = loop.time() + self._settings.bookmark if wants_bookmarks else until
+        while not self._is_ended and loop.time() < until:
+            self._wake.clear()
             taken = watcher.take()
             if taken is not None:
-                if body := self._batches.encode(cache, taken, watcher.filter, shown):
-                    await response.write(body)
-                continue
-            if loop.time() >= end:
-                break
-            if every and loop.time() >= next_bookmark:
-                await response.write(event_line("BOOKMARK", shown.bookmark(watcher.version, False)))
-                next_bookmark = loop.time() + every
-            await self._sleep(cache, min(end, next_bookmark))
-        if every:
-            await response.write(event_line("BOOKMARK", shown.bookmark(watcher.version, False)))
+                await self._send(taken, watcher.filter)
+            elif loop.time() >= bookmark_at:
+                await self._send_bookmark(watcher)
+                bookmark_at = loop.time() + self._settings.bookmark
+            else:
+                await self._sleep(min(until, bookmark_at))
+        if wants_bookmarks:
+            await self._send_bookmark(watcher)
 
-    async def _sleep(self, cache: WatchCache, until: float) -> None:
-        """Until the next event, the given loop time, or stop."""
-        loop = asyncio.get_running_loop()
-        wake: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(until, _set, wake)
-        cache.on_event(wake, lambda: _set(wake))
-        self._wakes.add(wake)
+    async def _send(self, taken: Taken, filter_: Filter) -> None:
+        body = self._batches.encode(self.cache, taken, filter_, self._shown)
+        if body:
+            await self._write(body)
+        if taken.end < self.cache.end:
+            await asyncio.sleep(0)  # one that catches up lets the others run between
+
+    async def _send_bookmark(self, watcher: Watcher) -> None:
+        bookmark = self._shown.bookmark(watcher.version, is_initial_end=False)
+        await self._write(event_line("BOOKMARK", bookmark))
+
+    async def _sleep(self, until: float) -> None:
+        """Until the next event, `until`, or the end."""
+        timer = asyncio.get_running_loop().call_at(until, self._wake.set)
+        self.cache.on_event(self, self._wake.set)
         try:
-            await wake
+            await self._wake.wait()
         finally:
             timer.cancel()
-            cache.forget(wake)
-            self._wakes.discard(wake)
-
-
-def _set(wake: asyncio.Future[None]) -> None:
-    if not wake.done():
-        wake.set_result(None)
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
-
-
-__all__ = ["Batches", "Iterable", "Watches", "begin", "encode_events"]
+            self.cache.forget(self)
