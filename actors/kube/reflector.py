@@ -1,0 +1,356 @@
+"""Keeps one resource of an API server here, and hands on what changes. Decisions: `reflect_plan`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actors.actor import Clock, SystemClock
+from actors.backoff import RestartPolicy
+from actors.kube.client import ClusterClient, Stream, path_of
+from actors.kube.client_errors import KubeError, Refused
+from actors.kube.raw_events import Bookmark, Garbled, Lines, Shape, list_version, uid_of
+from actors.kube.reflect_plan import PAUSES, Ask, End, Ending, ReflectPlan, Request, difference
+from actors.kube.resource import Resource
+from bus.feed.types import Change, Item
+
+if TYPE_CHECKING:
+    from loguru import Logger
+
+CLUSTER_IDENTITY = "/api/v1/namespaces/kube-system"  # its uid is the usual id of a cluster
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBatch:
+    """What arrived together. Without changes it says that `version` holds now.
+
+    `reset`: the source is another one, or an older state of itself. Versions may have gone back;
+    `changes` turn the old state into the new one all the same.
+    """
+
+    changes: tuple[Change, ...]
+    version: int
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an earlier life knew of the source."""
+
+    uid: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class ReflectorSettings:
+    policy: RestartPolicy = PAUSES
+    mark_seconds: float = 10.0
+    """Silence in a watch-list before its end mark that shows a server which knows no marks."""
+    gone_seconds: float = 30.0
+    """404 for this long means that the resource is no longer served. A starting API server says so
+    as well, until it has read its CRDs."""
+
+
+@dataclass
+class ReflectorStats:
+    events: int = 0
+    bytes: int = 0
+    relists: Counter[str] = field(default_factory=Counter)  # by reason
+    endings: Counter[str] = field(default_factory=Counter)  # unhappy ones, by kind
+    error: str = ""  # what is wrong now; "" while all is well
+
+
+class ResourceGone(KubeError):
+    """The API server does not serve the resource any more."""
+
+
+class _Over(Exception):
+    """A request is over in a way that the plan must know."""
+
+    def __init__(self, ending: Ending) -> None:
+        self.ending = ending
+
+
+OnBatch = Callable[[SourceBatch], Awaitable[None]]
+
+
+class Reflector:
+    """`run` goes on until cancelled, or raises ResourceGone. `on_batch` is awaited in order.
+
+    `items` is the state that has been handed on; their bytes are shared with the changes.
+    """
+
+    def __init__(
+        self,
+        client: ClusterClient,
+        resource: Resource,
+        on_batch: OnBatch,
+        log: Logger,
+        *,
+        known: Known = Known(),  # noqa: B008 - frozen
+        settings: ReflectorSettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.resource = resource
+        self.items: dict[str, Item] = {}
+        self.stats = ReflectorStats()
+        self._client = client
+        self._path = path_of(resource)
+        self._shape = Shape(resource.api_version, resource.kind)
+        self._on_batch = on_batch
+        self._log = log
+        self._settings = settings or ReflectorSettings()
+        self._clock = clock or SystemClock()
+        self._plan = ReflectPlan(known.version, known.uid, policy=self._settings.policy)
+        self._resync = asyncio.Event()
+        self._resync_why = ""
+        self._stream: Stream | None = None
+        self._began = 0.0  # when the running answer began
+        self._heard = -math.inf  # when the state was last known to be current
+        self._missing_since: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Reflector {self.resource.name} at {self.version}, {len(self.items)} objects>"
+
+    @property
+    def version(self) -> int:
+        return self._plan.version
+
+    @property
+    def uid(self) -> str:
+        """The cluster's identity, "" where it is not known."""
+        return self._plan.uid
+
+    def age(self) -> float:
+        """Seconds since the state was known to be current; inf before the first."""
+        waiting = self._clock.monotonic() - self._heard
+        silent = self._stream.silence() if self._stream is not None else math.inf
+        # Where the kernel does not tell, an open watch counts as current.
+        return max(0.0, min(waiting, 0.0 if silent is None else silent))
+
+    def resync(self, reason: str) -> None:
+        """Lists all anew; the differences are handed on."""
+        self._resync_why = reason
+        self._resync.set()
+
+    async def run(self) -> None:
+        while True:
+            request = self._plan.next()
+            self._began = 0.0
+            ending = await self._perform(request)
+            if ending is not None:
+                self._note(request, ending)
+                await self._pause(self._plan.ended(request.ask, ending, self._clock.monotonic()))
+
+    async def _perform(self, request: Request) -> Ending | None:
+        """None where the plan has already been told."""
+        try:
+            await self._watched(self._act(request))
+        except _Over as over:
+            return over.ending._replace(lasted=self._lasted())
+        except Garbled as error:
+            return Ending(End.GARBLED, self._lasted(), text=str(error))
+        except Refused as error:
+            return Ending(End.REFUSED, self._lasted(), error.code, error.retry_after, str(error))
+        except KubeError as error:
+            return Ending(End.BROKEN, self._lasted(), text=str(error))
+        finally:
+            self._stream = None
+        return None if request.ask is Ask.PROBE or request.ask is Ask.LIST else self._clean()
+
+    def _clean(self) -> Ending:
+        return Ending(End.CLEAN, self._lasted())
+
+    def _lasted(self) -> float:
+        return self._clock.monotonic() - self._began if self._began else 0.0
+
+    async def _act(self, request: Request) -> None:
+        if request.ask is Ask.PROBE:
+            await self._probe(request)
+        elif request.ask is Ask.LIST:
+            await self._list(request)
+        else:
+            await self._watch(request)
+
+    async def _watched(self, work: Awaitable[None]) -> None:
+        """Does `work` unless `resync` interrupts it."""
+        doing = asyncio.ensure_future(work)
+        asked = asyncio.ensure_future(self._resync.wait())
+        try:
+            await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            doing.cancel()
+            await asyncio.wait({doing, asked})
+        if not doing.cancelled():
+            doing.result()
+        if self._resync.is_set():
+            self._resync.clear()
+            raise _Over(Ending(End.RESYNC, 0.0, text=self._resync_why))
+
+    # -- requests
+
+    async def _probe(self, request: Request) -> None:
+        uid = await self._read_uid()
+        version = None
+        if request.query:
+            version = list_version(await self._client.get(self._path, request.query))
+        self._plan.probed(uid, version)
+
+    async def _read_uid(self) -> str:
+        try:
+            return uid_of(await self._client.get(CLUSTER_IDENTITY))
+        except Refused as error:
+            if error.code in (403, 404):
+                return ""  # not ours to read, or no such cluster: the version must do
+            raise
+
+    async def _list(self, request: Request) -> None:
+        found: dict[str, Item] = {}
+        query, version = request.query, 0
+        while True:
+            body = await self._client.get(self._path, query)
+            self._began = self._began or self._clock.monotonic()
+            self.stats.bytes += len(body)
+            page = self._shape.page(body)
+            found.update(page.objects)
+            version = page.version
+            if not page.continue_:
+                return await self._take_whole(found, version)
+            query = (("limit", dict(request.query)["limit"]), ("continue", page.continue_))
+
+    async def _watch(self, request: Request) -> None:
+        async with self._client.stream(self._path, request.query) as stream:
+            self._began = self._clock.monotonic()
+            lines = Lines()
+            async with aclosing(stream.chunks()) as chunks:
+                if request.ask is Ask.WATCH_LIST:
+                    await self._take_initial(chunks, lines)
+                self._current(stream)
+                async for chunk in chunks:
+                    self._heard = self._clock.monotonic()
+                    await self._take(self._events(lines, chunk))
+            if lines.is_cut:
+                raise _Over(Ending(End.BROKEN, 0.0, text="ended in the middle of an event"))
+
+    def _current(self, stream: Stream) -> None:
+        self._stream = stream
+        self._heard = self._clock.monotonic()
+        self._missing_since = None
+        if self.stats.error:
+            self._log.info("{} follows again", self.resource.name)
+            self.stats.error = ""
+
+    def _events(self, lines: Lines, chunk: bytes) -> list[Change | Bookmark | Refused]:
+        whole = lines.feed(chunk)
+        self.stats.bytes += len(chunk)
+        self.stats.events += len(whole)
+        return [self._shape.event(line) for line in whole]
+
+    async def _take_initial(self, chunks: AsyncIterator[bytes], lines: Lines) -> None:
+        """The first part of a watch-list; what follows the end mark in its chunk is not lost."""
+        found: dict[str, Item] = {}
+        while True:
+            events = self._events(lines, await self._soon(chunks))
+            for index, event in enumerate(events):
+                if isinstance(event, Refused):
+                    raise event
+                if isinstance(event, Change):
+                    _apply(found, event)
+                elif event.ends_initial:
+                    await self._take_whole(found, event.version)
+                    return await self._take(events[index + 1 :])
+
+    async def _soon(self, chunks: AsyncIterator[bytes]) -> bytes:
+        try:
+            async with asyncio.timeout(self._settings.mark_seconds):
+                return await anext(chunks)
+        except TimeoutError:
+            raise _Over(Ending(End.NO_MARK, 0.0, text="a watch-list without an end mark")) from None
+        except StopAsyncIteration:
+            raise _Over(Ending(End.NO_MARK, 0.0, text="a watch-list ended unfinished")) from None
+
+    # -- results
+
+    async def _take_whole(self, found: dict[str, Item], version: int) -> None:
+        reason = self._plan.relist or "start"
+        self._plan.listed(version)
+        self.stats.relists[reason] += 1
+        reset = bool(self._plan.rolled_back)
+        if reset:
+            self._log.warning("{} went back: {}", self.resource.name, self._plan.rolled_back)
+        changes = difference(self.items, found, version)
+        self.items = found
+        self._heard = self._clock.monotonic()
+        self._log.debug(
+            "{} listed ({}): {} objects at {}, {} changes",
+            self.resource.name,
+            reason,
+            len(found),
+            version,
+            len(changes),
+        )
+        await self._hand_on(SourceBatch(changes, version, reset))
+        self._plan.handed_on()
+
+    async def _take(self, events: list[Change | Bookmark | Refused]) -> None:
+        changes: list[Change] = []
+        version = self.version
+        refusal: Refused | None = None
+        for event in events:
+            if isinstance(event, Refused):
+                refusal = event
+                break
+            version = max(version, event.version)
+            if isinstance(event, Change) and _apply(self.items, event):
+                changes.append(event)
+        if changes or version > self.version:
+            self._plan.advanced(version)
+            await self._hand_on(SourceBatch(tuple(changes), version))
+        if refusal is not None:
+            raise refusal
+
+    async def _hand_on(self, batch: SourceBatch) -> None:
+        await self._on_batch(batch)
+
+    # -- endings
+
+    def _note(self, request: Request, ending: Ending) -> None:
+        if ending.end in (End.CLEAN, End.RESYNC):
+            return
+        kind = str(ending.code) if ending.code else ending.end.value
+        self.stats.endings[kind] += 1
+        self._log.debug("{}: {} ended: {}", self.resource.name, request.ask, ending.text)
+        if ending.code == 404:
+            self._note_missing()
+        if ending.end is End.NO_MARK or ending.code == 410:
+            return
+        if not self.stats.error:
+            self._log.info("{} is interrupted: {}", self.resource.name, ending.text)
+        self.stats.error = ending.text
+
+    def _note_missing(self) -> None:
+        now = self._clock.monotonic()
+        self._missing_since = self._missing_since or now
+        if now - self._missing_since >= self._settings.gone_seconds:
+            raise ResourceGone(f"{self.resource.name} is not served any more")
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._resync.wait()
+        except TimeoutError:
+            return
+
+
+def _apply(items: dict[str, Item], change: Change) -> bool:
+    """False where there was nothing to do."""
+    if change.data is None:
+        return items.pop(change.key, None) is not None
+    items[change.key] = Item(change.version, change.data)
+    return True
