@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """What has arrived together comes together. Ends at a clean end; raises Unreachable."""
         with mapped("watch"):
             async for chunk in self._response.content.iter_any():
@@ -71,8 +72,9 @@ class Stream:
     def silence(self) -> float | None:
         """Seconds since the peer's kernel last acknowledged anything; None where unknown."""
         connection = self._response.connection
-        transport = connection.transport if connection is not None else None
-        return None if transport is None else silence(transport.get_extra_info("socket"))
+        if connection is None or connection.transport is None:
+            return math.inf
+        return silence(connection.transport.get_extra_info("socket"))
 
 
 def path_of(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:

@@ -49,7 +49,6 @@ class End(StrEnum):
     REFUSED = "refused"  # with a code
     GARBLED = "garbled"
     NO_MARK = "no end mark"  # a watch-list that does not know what it is
-    RESYNC = "resync"  # we were told to list anew
 
 
 class Ending(NamedTuple):
@@ -112,7 +111,8 @@ class ReflectPlan:
 
     def _list_query(self) -> tuple[tuple[str, str], ...]:
         # "0" is served from the server's cache, which may be behind: only where we know nothing.
-        cached = (("resourceVersion", "0"),) if not self.version else ()
+        ignorant = not self.version and not self.rolled_back
+        cached = (("resourceVersion", "0"),) if ignorant else ()
         return (("limit", str(PAGE)), *cached) if self.paged else cached
 
     def probed(self, uid: str, version: int | None) -> None:
@@ -147,11 +147,12 @@ class ReflectPlan:
             self.version = version
             self._garbled = 0
 
+    def resync(self, reason: str) -> None:
+        self.relist = reason
+        self.suspicious = True
+
     def ended(self, ask: Ask, ending: Ending, now: float) -> float:
         """Seconds to wait before the next request."""
-        if ending.end is End.RESYNC:
-            self.relist, self.suspicious = ending.text or "asked", True
-            return 0.0
         if ending.end is End.CLEAN:
             return self._ended_clean(ending)
         if ask is Ask.WATCH_LIST and self._lacks_watch_list(ending):

@@ -1,14 +1,14 @@
-"""Keeps one resource of an API server here, and hands on what changes. Decisions: `reflect_plan`."""
+"""Keeps one resource of an API server here and hands on what changes; `reflect_plan` decides."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actors.actor import Clock, SystemClock
 from actors.backoff import RestartPolicy
@@ -29,12 +29,14 @@ CLUSTER_IDENTITY = "/api/v1/namespaces/kube-system"  # its uid is the usual id o
 class SourceBatch:
     """What arrived together. Without changes it says that `version` holds now.
 
+    `whole`: it comes from a list, as the difference to what was handed on before.
     `reset`: the source is another one, or an older state of itself. Versions may have gone back;
     `changes` turn the old state into the new one all the same.
     """
 
     changes: tuple[Change, ...]
     version: int
+    whole: bool = False
     reset: bool = False
 
 
@@ -92,7 +94,7 @@ class Reflector:
         on_batch: OnBatch,
         log: Logger,
         *,
-        known: Known = Known(),  # noqa: B008 - frozen
+        known: Known = Known(),
         settings: ReflectorSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -109,6 +111,8 @@ class Reflector:
         self._plan = ReflectPlan(known.version, known.uid, policy=self._settings.policy)
         self._resync = asyncio.Event()
         self._resync_why = ""
+        self._handing_on = asyncio.Lock()  # a resync must not come between state and batch
+        self._complaint = ""  # the kind of trouble that was logged last
         self._stream: Stream | None = None
         self._began = 0.0  # when the running answer began
         self._heard = -math.inf  # when the state was last known to be current
@@ -141,16 +145,19 @@ class Reflector:
     async def run(self) -> None:
         while True:
             request = self._plan.next()
-            self._began = 0.0
             ending = await self._perform(request)
-            if ending is not None:
+            if self._resync.is_set():
+                self._resync.clear()
+                self._plan.resync(self._resync_why)
+            elif ending is not None:
                 self._note(request, ending)
                 await self._pause(self._plan.ended(request.ask, ending, self._clock.monotonic()))
 
     async def _perform(self, request: Request) -> Ending | None:
-        """None where the plan has already been told."""
+        """None where the plan has been told already, or a resync came in between."""
+        self._began = 0.0
         try:
-            await self._watched(self._act(request))
+            await self._interruptible(self._act(request))
         except _Over as over:
             return over.ending._replace(lasted=self._lasted())
         except Garbled as error:
@@ -160,10 +167,10 @@ class Reflector:
         except KubeError as error:
             return Ending(End.BROKEN, self._lasted(), text=str(error))
         finally:
+            self._heard = self._clock.monotonic() - self.age()
             self._stream = None
-        return None if request.ask is Ask.PROBE or request.ask is Ask.LIST else self._clean()
-
-    def _clean(self) -> Ending:
+        if request.ask in (Ask.PROBE, Ask.LIST):
+            return None
         return Ending(End.CLEAN, self._lasted())
 
     def _lasted(self) -> float:
@@ -177,21 +184,21 @@ class Reflector:
         else:
             await self._watch(request)
 
-    async def _watched(self, work: Awaitable[None]) -> None:
-        """Does `work` unless `resync` interrupts it."""
-        doing = asyncio.ensure_future(work)
-        asked = asyncio.ensure_future(self._resync.wait())
+    async def _interruptible(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does `work` unless `resync` comes first; what is being handed on is handed on."""
+        name = f"reflect {self.resource.name}"
+        doing = asyncio.create_task(work, name=name)
+        asked = asyncio.create_task(self._resync.wait(), name=f"{name}: resync")
         try:
             await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
+            async with self._handing_on:
+                doing.cancel()
         finally:
-            asked.cancel()
             doing.cancel()
+            asked.cancel()
             await asyncio.wait({doing, asked})
         if not doing.cancelled():
             doing.result()
-        if self._resync.is_set():
-            self._resync.clear()
-            raise _Over(Ending(End.RESYNC, 0.0, text=self._resync_why))
 
     # -- requests
 
@@ -244,7 +251,7 @@ class Reflector:
         self._missing_since = None
         if self.stats.error:
             self._log.info("{} follows again", self.resource.name)
-            self.stats.error = ""
+            self.stats.error = self._complaint = ""
 
     def _events(self, lines: Lines, chunk: bytes) -> list[Change | Bookmark | Refused]:
         whole = lines.feed(chunk)
@@ -273,55 +280,60 @@ class Reflector:
         except TimeoutError:
             raise _Over(Ending(End.NO_MARK, 0.0, text="a watch-list without an end mark")) from None
         except StopAsyncIteration:
-            raise _Over(Ending(End.NO_MARK, 0.0, text="a watch-list ended unfinished")) from None
+            raise _Over(Ending(End.BROKEN, 0.0, text="a watch-list ended unfinished")) from None
 
     # -- results
 
     async def _take_whole(self, found: dict[str, Item], version: int) -> None:
-        reason = self._plan.relist or "start"
-        self._plan.listed(version)
-        self.stats.relists[reason] += 1
-        reset = bool(self._plan.rolled_back)
-        if reset:
-            self._log.warning("{} went back: {}", self.resource.name, self._plan.rolled_back)
-        changes = difference(self.items, found, version)
-        self.items = found
-        self._heard = self._clock.monotonic()
+        async with self._handing_on:
+            reason = self._plan.relist or "start"
+            self._plan.listed(version)
+            self.stats.relists[reason] += 1
+            changes = difference(self.items, found, version)
+            self.items = found
+            self._heard = self._clock.monotonic()
+            self._tell_listed(reason, len(changes))
+            reset = bool(self._plan.rolled_back)
+            await self._on_batch(SourceBatch(changes, version, whole=True, reset=reset))
+            self._plan.handed_on()
+
+    def _tell_listed(self, reason: str, changes: int) -> None:
+        name = self.resource.name
+        if self._plan.rolled_back:
+            self._log.warning("{} went back: {}", name, self._plan.rolled_back)
         self._log.debug(
-            "{} listed ({}): {} objects at {}, {} changes",
-            self.resource.name,
+            "{} listed ({}): {} objects, version {}, {} changes",
+            name,
             reason,
-            len(found),
-            version,
-            len(changes),
+            len(self.items),
+            self.version,
+            changes,
         )
-        await self._hand_on(SourceBatch(changes, version, reset))
-        self._plan.handed_on()
 
     async def _take(self, events: list[Change | Bookmark | Refused]) -> None:
-        changes: list[Change] = []
-        version = self.version
-        refusal: Refused | None = None
+        good: list[Change | Bookmark] = []
         for event in events:
             if isinstance(event, Refused):
-                refusal = event
                 break
-            version = max(version, event.version)
-            if isinstance(event, Change) and _apply(self.items, event):
-                changes.append(event)
+            good.append(event)
+        async with self._handing_on:
+            await self._take_good(good)
+        if len(good) < len(events):
+            raise next(event for event in events if isinstance(event, Refused))
+
+    async def _take_good(self, events: list[Change | Bookmark]) -> None:
+        version = max((event.version for event in events), default=0)
+        changes = [
+            event for event in events if isinstance(event, Change) and _apply(self.items, event)
+        ]
         if changes or version > self.version:
             self._plan.advanced(version)
-            await self._hand_on(SourceBatch(tuple(changes), version))
-        if refusal is not None:
-            raise refusal
-
-    async def _hand_on(self, batch: SourceBatch) -> None:
-        await self._on_batch(batch)
+            await self._on_batch(SourceBatch(tuple(changes), self.version))
 
     # -- endings
 
     def _note(self, request: Request, ending: Ending) -> None:
-        if ending.end in (End.CLEAN, End.RESYNC):
+        if ending.end is End.CLEAN:
             return
         kind = str(ending.code) if ending.code else ending.end.value
         self.stats.endings[kind] += 1
@@ -329,10 +341,11 @@ class Reflector:
         if ending.code == 404:
             self._note_missing()
         if ending.end is End.NO_MARK or ending.code == 410:
-            return
-        if not self.stats.error:
-            self._log.info("{} is interrupted: {}", self.resource.name, ending.text)
+            return  # no trouble: the next request is another one
         self.stats.error = ending.text
+        if kind != self._complaint:
+            self._complaint = kind
+            self._log.info("{} is interrupted: {}", self.resource.name, ending.text)
 
     def _note_missing(self) -> None:
         now = self._clock.monotonic()
