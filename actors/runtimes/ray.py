@@ -18,6 +18,7 @@ import psutil
 from loguru import logger
 
 from actors.host import Connect, connect
+from actors.log import wants_colour
 from actors.runner import SettingsRefused
 from actors.runtimes.api import HostGone
 from actors.runtimes.ray_head import SETTINGS, RayHead, process_token
@@ -86,6 +87,10 @@ class RayHandle:
                 self._watch.cancel()
             if self._process and not await asyncio.to_thread(end_process, self._process):
                 _log.error("host {}: process {} survived SIGKILL", self.name, self.pid)
+
+    @property
+    def is_over(self) -> bool:
+        return self._stopped
 
     async def wait_exit(self) -> str:
         assert self._watch is not None
@@ -211,6 +216,7 @@ class RayRuntime:
         await self.start()
         assert self._head is not None
         assert self._sink is not None
+        self._handles = {handle for handle in self._handles if not handle.is_over}
         worker = await asyncio.to_thread(_create, spec, self._connect, self._sink.path)
         logs = self._head.directory / "session_latest" / "logs"
         handle = RayHandle(spec, worker, self._lost, logs)
@@ -261,4 +267,4 @@ def _create(spec: HostSpec, connect: Connect, log_socket: Path) -> Any:
     from actors.runtimes.ray_worker import HostWorker
 
     remote = ray.remote(num_cpus=0, max_restarts=0)(HostWorker)
-    return remote.remote(spec, connect, log_socket)
+    return remote.remote(spec, connect, log_socket, wants_colour())

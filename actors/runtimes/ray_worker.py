@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from actors import log
 from actors.host import Connect, Host
 from actors.runner import SettingsRefused
 from actors.runtimes.ray_logs import LogSender
@@ -16,14 +17,14 @@ from actors.specs import HostSpec, LogSettings
 class HostWorker:
     """A Ray async actor: its methods run in one event loop (uvloop, where Ray finds it)."""
 
-    def __init__(self, spec: HostSpec, connect: Connect, log_socket: Path) -> None:
-        self._sender = LogSender(log_socket)
+    def __init__(self, spec: HostSpec, connect: Connect, log_socket: Path, colour: bool) -> None:
+        sender = LogSender(log_socket)
+        log.setup(spec.log, sender.write, site=spec.site, node=spec.node, colour=colour)
         self._host = Host(spec, connect)
         self._stopped = asyncio.Event()
 
     async def start(self) -> int:
         """Returns the pid when all actors have had their turn."""
-        await self.set_log(self._host.spec.log)
         await self._host.start()
         return os.getpid()
 
@@ -45,15 +46,7 @@ class HostWorker:
         return ""
 
     async def set_log(self, settings: LogSettings) -> None:
-        from loguru import logger
-
-        logger.remove()
-        logger.add(
-            self._sender,
-            level=settings.level.upper(),
-            serialize=settings.json,
-            colorize=False,
-        )
+        log.apply(settings)
 
     async def stop(self, deadline: float) -> None:
         try:
