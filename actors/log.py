@@ -59,7 +59,7 @@ def setup(
     """
     global _current
     teardown()
-    colour = _wants_colour() if colour is None else colour
+    colour = wants_colour() if colour is None else colour
     _current = _Log(write, {"site": site, "node": node}, colour and not settings.json)
     apply(settings)
 
@@ -157,7 +157,7 @@ def _exception_only(_: Record) -> str:
     return "{exception}"
 
 
-def _wants_colour() -> bool:
+def wants_colour() -> bool:
     return sys.stderr is not None and sys.stderr.isatty() and "NO_COLOR" not in os.environ
 
 
