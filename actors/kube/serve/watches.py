@@ -27,6 +27,8 @@ from actors.kube.serve.views import EVENT_END, EVENT_START, Presenter, event_lin
 from actors.kube.status_errors import expired
 from actors.kube.watchcache import Entry, Overflow, Taken, TooOld, WatchCache, Watcher, see
 
+SMALL = 32 * 1024  # bytes that a socket with an empty buffer takes without waiting
+
 
 class Batches:
     """Recently encoded runs of events: watches that want the same get the same bytes."""
@@ -195,6 +197,10 @@ class Stream:
 
     async def _write(self, body: bytes) -> None:
         """Returns when the socket has room again. Raises TimeoutError, ConnectionError."""
+        transport = self._request.transport
+        if len(body) < SMALL and transport is not None and not transport.get_write_buffer_size():
+            await self._response.write(body)  # cannot block, so needs no timer: half the cost
+            return
         async with asyncio.timeout(self._settings.stall):
             await self._response.write(body)
 
@@ -218,20 +224,34 @@ class Stream:
             await self._write(b"".join(parts))
 
     async def _follow(self, watcher: Watcher, until: float, wants_bookmarks: bool) -> None:
-        loop = asyncio.get_running_loop()
-        bookmark_at = loop.time() + self._settings.bookmark if wants_bookmarks else until
-        while not self._is_ended and loop.time() < until:
-            self._wake.clear()
-            taken = watcher.take()
-            if taken is not None:
-                await self._send(taken, watcher.filter)
-            elif loop.time() >= bookmark_at:
-                await self._send_bookmark(watcher)
-                bookmark_at = loop.time() + self._settings.bookmark
-            else:
-                await self._sleep(min(until, bookmark_at))
+        """Events as they come, until the time is over or the server stops."""
+        every = self._settings.bookmark if wants_bookmarks else until
+        alarm = Alarm(self._wake)
+        try:
+            while not self._is_ended:
+                alarm.at(min(until, alarm.now() + every))
+                await self._until_alarm(watcher, alarm)
+                if alarm.now() >= until:
+                    break
+                if wants_bookmarks and alarm.is_due:
+                    await self._send_bookmark(watcher)
+        finally:
+            alarm.cancel()
         if wants_bookmarks:
             await self._send_bookmark(watcher)
+
+    async def _until_alarm(self, watcher: Watcher, alarm: Alarm) -> None:
+        try:
+            while not (self._is_ended or alarm.is_due):
+                self._wake.clear()
+                taken = watcher.take()
+                if taken is not None:
+                    await self._send(taken, watcher.filter)
+                else:
+                    self.cache.on_event(self, self._wake.set)
+                    await self._wake.wait()
+        finally:
+            self.cache.forget(self)
 
     async def _send(self, taken: Taken, filter_: Filter) -> None:
         body = self._batches.encode(self.cache, taken, filter_, self._shown)
@@ -244,12 +264,28 @@ class Stream:
         bookmark = self._shown.bookmark(watcher.version, is_initial_end=False)
         await self._write(event_line("BOOKMARK", bookmark))
 
-    async def _sleep(self, until: float) -> None:
-        """Until the next event, `until`, or the end."""
-        timer = asyncio.get_running_loop().call_at(until, self._wake.set)
-        self.cache.on_event(self, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            timer.cancel()
-            self.cache.forget(self)
+
+class Alarm:
+    """A time at which to wake; one timer for many waits."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = wake
+        self._time = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def at(self, time: float) -> None:
+        self.cancel()
+        self._time = time
+        self._timer = self._loop.call_at(time, self._wake.set)
+
+    @property
+    def is_due(self) -> bool:
+        return self._loop.time() >= self._time
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
