@@ -1,0 +1,103 @@
+"""Puts the demo together: world, story, and a screen or a line of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from actors.demo.figures import Figures
+from actors.demo.screen import human, render
+from actors.demo.story import Story
+from actors.demo.workload import Workload
+from actors.demo.world import NODES, World
+from actors.runtimes import create
+
+STOP_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    seconds: float = 60.0  # of the story, start and stop not counted
+    runtime: str = "ray"
+    headless: bool = False
+    as_json: bool = False
+    services: int = 200
+    endpoints: int = 50  # OpenYurt's published load has 50 a service
+
+
+async def run_demo(options: DemoOptions) -> int:
+    """0 if every step passed, 1 if one failed. Cancelled: stops what it started, then raises."""
+    figures = Figures(options.runtime, len(NODES), options.services, options.endpoints)
+    runtime = create(options.runtime)
+    with tempfile.TemporaryDirectory(prefix="atoll-", ignore_cleanup_errors=True) as directory:
+        world = World(Path(directory), runtime, options.runtime)
+        try:
+            await runtime.start()
+            await _tell_story(world, figures, options)
+        finally:
+            await world.stop()
+            await runtime.stop(STOP_SECONDS)
+    _report(figures, options)
+    return 0 if figures.passed else 1
+
+
+async def _tell_story(world: World, figures: Figures, options: DemoOptions) -> None:
+    workload = Workload(options.services, options.endpoints, NODES)
+    if options.headless or not sys.stdout.isatty():
+        await Story(world, workload, figures, options.seconds, _progress(figures)).run()
+        return
+    with Live(console=Console(), refresh_per_second=8, screen=False) as live:
+        story = Story(world, workload, figures, options.seconds, lambda: None)
+        painting = asyncio.create_task(_paint(live, story, world), name="demo screen")
+        try:
+            await story.run()
+        finally:
+            painting.cancel()
+            await asyncio.wait([painting])
+            live.update(_picture(story, world))
+
+
+async def _paint(live: Live, story: Story, world: World) -> None:
+    while True:
+        live.update(_picture(story, world))
+        await asyncio.sleep(0.15)
+
+
+def _picture(story: Story, world: World):  # type: ignore[no-untyped-def]
+    return render(story.figures, world.wan_bytes(), story.clients.native_bytes())
+
+
+def _progress(figures: Figures) -> Callable[[], None]:
+    """A line to stderr for each step that ended."""
+    told: set[str] = set()
+
+    def tell() -> None:
+        for step in figures.steps:
+            if step.state in ("passed", "failed") and step.name not in told:
+                told.add(step.name)
+                line = f"{step.state:7} {step.name:11} {step.seconds:6.1f} s  {step.detail}"
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+
+    return tell
+
+
+def _report(figures: Figures, options: DemoOptions) -> None:
+    if options.as_json:
+        sys.stdout.write(json.dumps(figures.as_json()) + "\n")
+        return
+    verdict = "every step passed" if figures.passed else "a step FAILED"
+    sys.stdout.write(
+        f"{verdict}: WAN {human(figures.wan_steady_bytes)} for "
+        f"{human(figures.native_steady_bytes)} of plain Kubernetes "
+        f"({figures.wan_share_percent} %), change to node p50 {figures.latency_p50_ms} ms, "
+        f"takeover {figures.takeover_seconds} s, catch-up {figures.catchup_seconds} s\n"
+    )

@@ -1,0 +1,114 @@
+"""The Coordinator actor: stands for election, and serves one term after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from actors.actor import Actor, Context
+from bus.errors import BusError
+from bus.feed import FeedSettings
+from bus.fence import Fenced, Guard, Guarded
+from bus.lease import Elector, JetStreamLeases
+from bus.table import JetStreamTable
+from edge.coordinator.shelf import Ends
+from edge.coordinator.term import Term
+
+LEASE = "coordinator"
+
+
+@dataclass(frozen=True)
+class CoordinatorSettings:
+    ttl: float  # seconds; see configs.schema.Leases
+    renew: float
+    tick: float = 1.0  # seconds between ticks to the hubs
+    feed: FeedSettings = FeedSettings()
+
+
+class Coordinator(Actor[CoordinatorSettings]):
+    """Ray does not fence and processes get paused: the lease's token does, at every receiver."""
+
+    def __init__(self, context: Context, settings: CoordinatorSettings) -> None:
+        super().__init__(context, settings)
+        self._pool = context.buses["pool"]
+        self._guard = Guard()
+        self._changed = asyncio.Event()
+        self._term: Term | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.elector = Elector(
+            JetStreamLeases(self._pool),
+            LEASE,
+            context.node,
+            ttl=settings.ttl,
+            renew=settings.renew,
+            clock=context.clock.monotonic,
+        )
+
+    async def on_start(self) -> None:
+        self.elector.on_change(lambda _: self._changed.set())
+        self.context.tasks.spawn("elector", self.elector.run())
+        self.context.tasks.spawn("office", self._follow_election())
+
+    async def on_stop(self) -> None:
+        await self._end_term()
+        await self.elector.release()
+
+    async def _follow_election(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self.elector.is_leader and self._running is None:
+                self._begin_term()
+            elif not self.elector.is_leader and self._running is not None:
+                await self._end_term()
+
+    def _begin_term(self) -> None:
+        self.context.log.info("coordinates the pool")
+        self._term = Term(self._ends, self.settings.tick)
+        self._running = self.context.tasks.spawn("term", self._serve(self._term))
+
+    def _ends(self, spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]) -> Ends:
+        return Ends(
+            upstream=Guarded(self._pool, self._guard),
+            downstream=Fenced(self._pool, lambda: self.elector.token),
+            table=JetStreamTable(self._pool),
+            settings=self.settings.feed,
+            spawn=spawn,
+            log=self.context.log,
+        )
+
+    async def _serve(self, term: Term) -> None:
+        """A term that fails is given up, with its lease, so that another node may do better."""
+        try:
+            await term.run()
+        except* BusError as errors:
+            reasons = "; ".join(sorted({str(error) for error in errors.exceptions}))
+            self.context.log.warning("gives the coordination up: {}", reasons)
+        self._term = self._running = None
+        await self.elector.release()
+
+    async def _end_term(self) -> None:
+        running, self._running, self._term = self._running, None, None
+        if running is not None:
+            self.context.log.info("no longer coordinates the pool")
+            running.cancel()
+            await asyncio.wait([running])
+
+    def status(self) -> dict[str, Any]:
+        shelves = self._term.shelves if self._term is not None else {}
+        return {
+            **self.elector.status(),
+            "active": self._term is not None,
+            "refused": self._guard.refused,
+            "feeds": {
+                name: {
+                    "objects": len(shelf.publisher.items),
+                    "version": shelf.publisher.position.version,
+                    "age": shelf.follower.age(),
+                    "unwritten": shelf.unwritten,
+                }
+                for name, shelf in shelves.items()
+            },
+        }

@@ -1,0 +1,131 @@
+"""The Hub actor: follows the feeds, serves them on the node's loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.actor import Actor, Context
+from actors.kube.resource import Resource
+from actors.kube.serve.api import ServeSettings
+from actors.kube.serve.app import build_app
+from actors.kube.serve.server import Server, start_server
+from actors.kube.watchcache import CacheSettings, WatchCache
+from bus import subjects
+from bus.api import Message, Subscription
+from bus.feed import FeedSettings
+from bus.fence import Guard, Guarded
+from edge.hub.backend import HubBackend
+from edge.hub.feeds import HubFeeds, Making, Upstream
+from edge.hub.sources import Source, choose
+
+LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
+
+
+@dataclass(frozen=True)
+class HubActorSettings:
+    """See configs.schema.HubSettings for units and reasons."""
+
+    host: str
+    port: int
+    stale_after: float = 5.0
+    fallback_after: float = 3.0
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
+    feed: FeedSettings = field(default_factory=FeedSettings)
+
+
+class Hub(Actor[HubActorSettings]):
+    def __init__(self, context: Context, settings: HubActorSettings) -> None:
+        super().__init__(context, settings)
+        self._cloud = context.buses["cloud"]
+        self._pool = context.buses["pool"]
+        self._guard = Guard()
+        self._source = Source.POOL
+        self._heard_pool = context.clock.monotonic()
+        # Each hub its own hold-back: a pool without coordinator does not ask the cloud in step.
+        self._jitter = random.uniform(0.0, 1.0)
+        self._ticks: Subscription | None = None
+        self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
+        self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
+        self._server: Server | None = None
+
+    async def on_start(self) -> None:
+        self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
+        self._feeds.start()
+        self.context.tasks.spawn("sources", self._follow_best_source())
+        app = build_app(self._backend, settings=self.settings.serve)
+        self._server = await start_server(app, self.settings.host, self.settings.port)
+        self.context.log.info("serves the Kubernetes API on {}", self.url)
+
+    async def on_stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+        if self._ticks is not None:
+            await self._ticks.unsubscribe()
+        await self._feeds.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it serves, "" while it does not; a port of 0 was chosen by the system."""
+        if self._server is None:
+            return ""
+        return f"http://{self._server.host}:{self._server.port}"
+
+    def _making(self) -> Making:
+        return Making(
+            feed=self.settings.feed,
+            cache=self._make_cache,
+            spawn=self.context.tasks.spawn,
+            log=self.context.log,
+        )
+
+    def _make_cache(self, resource: Resource) -> WatchCache:
+        return WatchCache(resource, self.settings.cache)
+
+    def _guarded(self) -> Guarded:
+        return Guarded(self._pool, self._guard)
+
+    def _upstream(self, source: Source) -> Upstream:
+        if source is Source.CLOUD:
+            return Upstream(self._cloud, subjects.CLOUD_FEEDS)
+        return Upstream(self._guarded(), subjects.POOL_FEEDS)
+
+    def _on_pool_tick(self, _message: Message) -> None:
+        self._heard_pool = self.context.clock.monotonic()
+
+    def _is_cut_off(self) -> bool:
+        return self._source is Source.NONE or not (self._pool.is_up or self._cloud.is_up)
+
+    async def _follow_best_source(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            silence = self.context.clock.monotonic() - self._heard_pool
+            bound = self.settings.fallback_after + self._jitter
+            source = choose(silence, self._cloud.is_up, bound)
+            if source is not self._source:
+                await self._change_source(source)
+
+    async def _change_source(self, source: Source) -> None:
+        self.context.log.info("follows {} (was: {})", source.value, self._source.value)
+        self._source = source
+        if source is not Source.NONE:
+            await self._feeds.move(self._upstream(source))
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "listen": self.url,
+            "source": self._source.value,
+            "feeds": {
+                name: {
+                    "source": self._source.value,
+                    "age": followed.age,
+                    "objects": len(followed.cache),
+                    "version": followed.cache.version,
+                }
+                for name, followed in self._feeds.followed.items()
+            },
+            "refused": self._guard.refused,
+        }

@@ -1,0 +1,170 @@
+"""A hub's feeds: one follower and one watch cache per resource that the catalog names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.kube.resource import Resource
+from actors.kube.watchcache import WatchCache
+from bus.api import Bus
+from bus.feed import Batch, FeedFollower, FeedSettings, FeedSubjects, Item
+from edge.hub.progress import Progress
+
+if TYPE_CHECKING:
+    from loguru import Logger
+
+CATALOG = "catalog"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where feeds are followed from at the moment."""
+
+    bus: Bus
+    subjects: FeedSubjects
+
+
+class FollowedResource:
+    """One resource as served: the follower's objects and the watch cache share the same bytes."""
+
+    def __init__(self, resource: Resource, cache: WatchCache) -> None:
+        self.resource = resource
+        self.cache = cache
+        self.progress = Progress()
+        self.follower: FeedFollower | None = None
+
+    @property
+    def age(self) -> float:
+        """Seconds since the contents were known to be current; inf before the first sync."""
+        return self.follower.age() if self.follower is not None else float("inf")
+
+    async def apply(self, batch: Batch) -> None:
+        """After a rollback of the source clients list anew (410); else they just go on.
+
+        The first fill is no history: who comes with an older version must list (410), because what
+        was deleted meanwhile is not known here.
+        """
+        version = batch.position.version
+        if batch.reset:
+            self.cache.reset(batch.changes, version)
+        elif self.cache.filled:
+            self.cache.apply(batch.changes, version)
+        elif self.follower is not None:
+            self.cache.replace(self.follower.items, version)
+        self.progress.moved()
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether a sync is under way that may soon make it current."""
+        return self.follower is not None and not self.follower.core.is_live
+
+
+@dataclass(frozen=True)
+class Making:
+    """How followers and caches are made."""
+
+    feed: FeedSettings
+    cache: Callable[[Resource], WatchCache]
+    spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
+    log: Logger
+
+
+class HubFeeds:
+    """Follows the catalog and all that it names from one upstream at a time.
+
+    A change of upstream keeps all objects: a follower syncs by difference and never goes back.
+    """
+
+    def __init__(self, upstream: Upstream, making: Making) -> None:
+        self._upstream = upstream
+        self._making = making
+        self._followed: dict[str, FollowedResource] = {}
+        self._served: tuple[Resource, ...] = ()
+        self._catalog_changed = asyncio.Event()
+        self._catalog = self._follower(CATALOG, self._on_catalog)
+
+    def start(self) -> None:
+        self._catalog.start(self._making.spawn)
+        self._making.spawn("catalog", self._keep_followers())
+
+    async def stop(self) -> None:
+        await self._catalog.stop()
+        while self._followed:
+            await self._drop(next(iter(self._followed)))
+
+    async def move(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        for follower in self._followers():
+            await follower.move(upstream.bus, upstream.subjects)
+
+    def resources(self) -> tuple[Resource, ...]:
+        """The same tuple until it changes."""
+        return self._served
+
+    def get(self, resource: Resource) -> FollowedResource | None:
+        return self._followed.get(resource.feed)
+
+    @property
+    def followed(self) -> Mapping[str, FollowedResource]:
+        return self._followed
+
+    @property
+    def catalog_known(self) -> bool:
+        return self._catalog.synced.is_set()
+
+    def _followers(self) -> list[FeedFollower]:
+        others = (followed.follower for followed in self._followed.values())
+        return [self._catalog, *(follower for follower in others if follower is not None)]
+
+    async def _on_catalog(self, _batch: Batch) -> None:
+        self._catalog_changed.set()
+
+    async def _keep_followers(self) -> None:
+        while True:
+            await self._catalog_changed.wait()
+            self._catalog_changed.clear()
+            wanted = read_catalog(self._catalog.items, self._making.log)
+            for feed in [feed for feed in self._followed if self._is_outdated(feed, wanted)]:
+                await self._drop(feed)
+            for feed in sorted(wanted.keys() - self._followed.keys()):
+                await self._follow(feed, wanted[feed])
+
+    def _is_outdated(self, feed: str, wanted: Mapping[str, Resource]) -> bool:
+        return wanted.get(feed) != self._followed[feed].resource
+
+    async def _follow(self, feed: str, resource: Resource) -> None:
+        followed = FollowedResource(resource, self._making.cache(resource))
+        followed.follower = self._follower(feed, followed.apply)
+        self._followed[feed] = followed
+        self._serve_what_is_followed()
+        followed.follower.start(self._making.spawn)
+
+    async def _drop(self, feed: str) -> None:
+        followed = self._followed.pop(feed)
+        self._serve_what_is_followed()
+        if followed.follower is not None:
+            await followed.follower.stop()
+        followed.cache.reset((), followed.cache.version)  # ends its watches
+
+    def _serve_what_is_followed(self) -> None:
+        self._served = tuple(followed.resource for followed in self._followed.values())
+
+    def _follower(self, feed: str, on_batch: Callable[[Batch], Awaitable[None]]) -> FeedFollower:
+        up = self._upstream
+        return FeedFollower(up.bus, up.subjects, feed, self._making.feed, on_batch)
+
+
+def read_catalog(items: Mapping[str, Item], log: Logger) -> dict[str, Resource]:
+    """The resources by feed name; an entry that cannot be read is left out and named."""
+    resources: dict[str, Resource] = {}
+    for feed, item in items.items():
+        try:
+            resources[feed] = msgspec.json.decode(item.data, type=Resource)
+        except msgspec.DecodeError as error:
+            log.error("catalog entry {} cannot be read and is left out: {}", feed, error)
+    return resources

@@ -1,0 +1,94 @@
+"""The Leader actor: campaigns while this node's cloud link works, relays while it leads."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from actors.actor import Actor, Context
+from bus.fence import Fenced
+from bus.lease import Elector, JetStreamLeases
+from edge.leader.relay import Relay, RelayCounters
+
+LEASE = "hub-leader"
+
+
+@dataclass(frozen=True)
+class LeaderSettings:
+    ttl: float  # seconds; see configs.schema.Leases
+    renew: float
+
+
+class Leader(Actor[LeaderSettings]):
+    """At most one relays at a time that anyone listens to: the coordinator refuses older tokens."""
+
+    def __init__(self, context: Context, settings: LeaderSettings) -> None:
+        super().__init__(context, settings)
+        self._cloud = context.buses["cloud"]
+        self._pool = context.buses["pool"]
+        self._changed = asyncio.Event()
+        self._relay: Relay | None = None
+        self._counters = RelayCounters()  # of all terms
+        self.elector = Elector(
+            JetStreamLeases(self._pool),
+            LEASE,
+            context.node,
+            ttl=settings.ttl,
+            renew=settings.renew,
+            clock=context.clock.monotonic,
+        )
+
+    async def on_start(self) -> None:
+        self.elector.on_change(lambda _: self._changed.set())
+        self._forget_link = self._cloud.on_link(self._on_link)
+        self._on_link(self._cloud.is_up)
+        self.context.tasks.spawn("elector", self.elector.run())
+        self.context.tasks.spawn("leadership", self._follow_leadership())
+
+    async def on_stop(self) -> None:
+        self._forget_link()
+        await self._stand_down()
+        await self.elector.release()
+
+    def _on_link(self, up: bool) -> None:
+        """Candidacy follows the link: a leader without one resigns before its lease runs out."""
+        if up:
+            self.elector.resume()
+        else:
+            self.elector.pause()
+
+    async def _follow_leadership(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self.elector.is_leader and self._relay is None:
+                await self._take_over()
+            elif not self.elector.is_leader and self._relay is not None:
+                await self._stand_down()
+
+    async def _take_over(self) -> None:
+        self.context.log.info("leads the pool: brings its data in")
+        fenced = Fenced(self._pool, lambda: self.elector.token)
+        self._relay = Relay(
+            self._cloud, fenced, self.context.tasks, self.context.log, self._counters
+        )
+        await self._relay.start()
+
+    async def _stand_down(self) -> None:
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            self.context.log.info("no longer leads the pool")
+            await relay.stop()
+
+    def status(self) -> dict[str, Any]:
+        counters = self._counters
+        return {
+            **self.elector.status(),
+            "link": self._cloud.is_up,
+            "frames": counters.frames,
+            "frame_bytes": counters.frame_bytes,
+            "syncs": counters.syncs,
+            "sync_bytes": counters.sync_bytes,
+            "failures": counters.failures,
+        }
