@@ -132,10 +132,12 @@ class Reflector:
 
     def age(self) -> float:
         """Seconds since the state was known to be current; inf before the first."""
-        waiting = self._clock.monotonic() - self._heard
-        silent = self._stream.silence() if self._stream is not None else math.inf
-        # Where the kernel does not tell, an open watch counts as current.
-        return max(0.0, min(waiting, 0.0 if silent is None else silent))
+        now = self._clock.monotonic()
+        if self._stream is not None:
+            # Where the kernel does not tell, an open watch counts as current. Noted each time we
+            # are asked (once a tick): nobody can tell any more once the connection is gone.
+            self._heard = max(self._heard, now - (self._stream.silence() or 0.0))
+        return max(0.0, now - self._heard)
 
     def resync(self, reason: str) -> None:
         """Lists all anew; the differences are handed on."""
@@ -167,7 +169,6 @@ class Reflector:
         except KubeError as error:
             return Ending(End.BROKEN, self._lasted(), text=str(error))
         finally:
-            self._heard = self._clock.monotonic() - self.age()
             self._stream = None
         if request.ask in (Ask.PROBE, Ask.LIST):
             return None
