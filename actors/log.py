@@ -72,6 +72,12 @@ def apply(settings: LogSettings) -> None:
         _current.apply(settings)
 
 
+def relay(lines: str) -> None:
+    """Passes on whole lines that another process of ours rendered, as they are."""
+    write = _current.write if _current else to_stderr
+    write(lines)
+
+
 def adopt_libraries() -> None:
     """Routes the standard library's logging here. Again after importing ray: it adds handlers."""
     level = _current.stdlib_level if _current else logging.INFO
@@ -106,7 +112,7 @@ class _Log:
     """The process's one sink and how it renders."""
 
     def __init__(self, write: Write, place: Mapping[str, str], colour: bool) -> None:
-        self._write = write
+        self.write = write
         self._place = place
         self._colour = colour
         self._repeats = Repeats(time.monotonic)
@@ -143,11 +149,11 @@ class _Log:
         is_told, due = self._repeats.see(event.identity, event)
         self._tell(due)
         if is_told:
-            self._write(self._render(event))
+            self.write(self._render(event))
 
     def _tell(self, due: Iterator[tuple[Any, int]]) -> None:
         for event, count in due:
-            self._write(self._render(event.repeated(count)))
+            self.write(self._render(event.repeated(count)))
 
 
 _current: _Log | None = None

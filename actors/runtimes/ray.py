@@ -22,7 +22,7 @@ from actors.log import wants_colour
 from actors.runner import SettingsRefused
 from actors.runtimes.api import HostGone
 from actors.runtimes.ray_head import SETTINGS, RayHead, process_token
-from actors.runtimes.ray_logs import LogSink, to_stderr
+from actors.runtimes.ray_logs import LogSink, to_own_log
 from actors.specs import HostSpec, LogSettings
 
 CALL_SECONDS = 5.0  # a host that is alive answers in milliseconds
@@ -164,7 +164,7 @@ class RayRuntime:
         self,
         connect: Connect = connect,
         environment: Mapping[str, str] | None = None,
-        write_logs: Callable[[bytes], None] = to_stderr,
+        write_logs: Callable[[bytes], None] = to_own_log,
     ) -> None:
         self._connect = connect
         self._environment = dict(environment or {})
@@ -178,10 +178,8 @@ class RayRuntime:
     async def start(self) -> None:
         """Also brings up a new Ray after the old one died. Raises HostGone if that fails."""
         async with self._starting:
-            if self._head is not None and self._head.is_alive:
-                return
-            await self._discard()
-            await self._bring_up()
+            if self._head is None or not self._head.is_alive:
+                await self._bring_up()
 
     async def _bring_up(self) -> None:
         loop, lost = asyncio.get_running_loop(), asyncio.Event()
@@ -190,27 +188,32 @@ class RayRuntime:
             _log.error("{}: every host is lost and starts anew", reason)
             loop.call_soon_threadsafe(lost.set)
 
-        head = RayHead(self._environment, on_exit)
-        self._head, self._lost = head, lost
         began = loop.time()
+        old = self._head, self._sink
+        head = self._head = RayHead(self._environment, on_exit)
+        self._sink = LogSink(head.directory / "log", self._write_logs)
+        self._lost = lost
+        # Letting go of a Ray that died takes seconds; meanwhile the new one comes up.
+        connecting = asyncio.create_task(_replace(old, head), name="ray:connect")
         try:
-            self._sink = LogSink(head.directory / "log", self._write_logs)
-            await asyncio.to_thread(head.start)
-            await asyncio.wait_for(asyncio.to_thread(_connect, head.address), CONNECT_SECONDS)
+            await asyncio.shield(connecting)
         except BaseException:
-            await asyncio.shield(self._discard())
+            await asyncio.shield(self._abandon(connecting))
             raise
         _log.info("Ray is up at {} after {:.1f} s", head.address, loop.time() - began)
 
-    async def _discard(self) -> None:
-        """Lets go of the current Ray, dead or alive."""
-        head, sink = self._head, self._sink
-        self._head = self._sink = None
-        if head is not None:
-            await asyncio.to_thread(_disconnect)
-            await asyncio.to_thread(head.stop)
-        if sink is not None:
-            await asyncio.to_thread(sink.close)
+    async def _abandon(self, connecting: asyncio.Task[None]) -> None:
+        """After a failed or cancelled start: nothing of it stays."""
+        if self._head is not None and not self._head.address:
+            await asyncio.to_thread(self._head.stop)  # it need not come up any more
+        # To break off `ray.init` halfway would leave its thread trying for 20 s.
+        await asyncio.wait({connecting})
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        head, self._head = self._head, None
+        sink, self._sink = self._sink, None
+        await _discard((head, sink))
 
     async def start_host(self, spec: HostSpec) -> RayHandle:
         await self.start()
@@ -232,11 +235,33 @@ class RayRuntime:
     async def stop(self, deadline: float) -> None:
         await asyncio.gather(*(handle.stop(deadline) for handle in self._handles))
         self._handles.clear()
-        await self._discard()
+        await self._let_go()
 
     def kill(self) -> None:
         if self._head is not None:
             self._head.kill()
+
+
+Held = tuple[RayHead | None, LogSink | None]
+
+
+async def _replace(old: Held, head: RayHead) -> None:
+    letting_go = asyncio.create_task(_discard(old), name="ray:discard")
+    try:
+        await asyncio.to_thread(head.start)
+    finally:
+        await letting_go
+    await asyncio.to_thread(_connect, head.address)
+
+
+async def _discard(held: Held) -> None:
+    """Lets go of a Ray, dead or alive; its log lines come through to the last."""
+    head, sink = held
+    if head is not None:
+        await asyncio.to_thread(_disconnect)
+        await asyncio.to_thread(head.stop)
+    if sink is not None:
+        await asyncio.to_thread(sink.close)
 
 
 def _connect(address: str) -> None:

@@ -74,22 +74,17 @@ class RayHead:
         self._started = threading.Event()
         self._code: int | None = None  # of `ray start`
         self._stopping = False
+        self._changing = threading.Lock()
         self._guard: subprocess.Popen[str] | None = None
         self._known: list[psutil.Process] = []
         self._reader = threading.Thread(target=self._follow, name="ray-head", daemon=True)
 
     def start(self) -> None:
         """Raises HostGone, with Ray's last words, if it does not come up."""
-        self._guard = subprocess.Popen(
-            self._command(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self._full_environment(),
-            text=True,
-            errors="replace",
-            start_new_session=True,  # a terminal's Ctrl-C is for us alone
-        )
+        with self._changing:
+            if self._stopping:
+                raise HostGone("Ray was stopped before it started")
+            self._guard = self._spawn()
         self._reader.start()
         came_up = self._started.wait(START_SECONDS) and self._code == 0
         if not came_up:
@@ -99,6 +94,18 @@ class RayHead:
         self.address = (self.directory / "ray_current_cluster").read_text().strip()
         self._drop_dashboard()
         self._known = self.processes()
+
+    def _spawn(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._full_environment(),
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a terminal's Ctrl-C is for us alone
+        )
 
     def _command(self) -> list[str]:
         guard = [sys.executable, "-I", "-S", bus.guard.__file__, "--grace", str(GRACE_SECONDS)]
@@ -151,7 +158,8 @@ class RayHead:
 
     def stop(self) -> None:
         """In order, by force after GRACE_SECONDS; returns when no process is left. Idempotent."""
-        self._stopping = True
+        with self._changing:
+            self._stopping = True
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
         self._ended(GRACE_SECONDS + 5.0)

@@ -1,4 +1,4 @@
-"""Brings log lines of Ray workers to the site's stderr, whole, in order, never waiting.
+"""Brings log lines of Ray workers to the site's log, whole, in order, never waiting.
 
 A unix stream socket per worker: it needs no Ray process (the log monitor costs 50 MB), and the
 kernel bounds what a slow reader may leave unread. Beyond that the worker drops lines, counted.
@@ -6,28 +6,28 @@ kernel bounds what a slow reader may leave unread. Beyond that the worker drops 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from actors import log
 
 MAX_LINE = 64 << 10  # bytes; a longer event (a huge traceback) is cut
 BUFFER = 1 << 20  # bytes the kernel keeps per worker for a slow reader
 
 
-def to_stderr(lines: bytes) -> None:
-    with contextlib.suppress(OSError, ValueError):  # a closed terminal is no reason to end
-        os.write(sys.stderr.fileno(), lines)
+def to_own_log(lines: bytes) -> None:
+    """Where this process's own log lines go."""
+    log.relay(lines.decode(errors="replace"))
 
 
 class LogSink:
     """The site's end: a thread of its own, so lines come through even when the loop is busy."""
 
-    def __init__(self, path: Path, write: Callable[[bytes], None] = to_stderr) -> None:
+    def __init__(self, path: Path, write: Callable[[bytes], None] = to_own_log) -> None:
         self.path = path
         self._write = write
         self._selector = selectors.DefaultSelector()
