@@ -35,11 +35,11 @@ class ApiError(Exception):
         self.code = code
         self.reason = reason
         self.message = message
-        self.details = dict(details or {})
+        self.details = details if details is None else dict(details)
         self.retry_after = retry_after
         self.metadata = metadata or {}
         if retry_after:
-            self.details["retryAfterSeconds"] = retry_after
+            self.details = (self.details or {}) | {"retryAfterSeconds": retry_after}
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = {
@@ -51,7 +51,7 @@ class ApiError(Exception):
         }
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -105,7 +105,7 @@ def not_found(group: str, plural: str, name: str) -> ApiError:
 
 def unknown_resource() -> ApiError:
     """A path of a resource that is not served; `details` is an empty object upstream."""
-    return ApiError(404, "NotFound", "the server could not find the requested resource")
+    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def method_not_allowed(

@@ -33,7 +33,8 @@ class CacheSettings:
 
     window_events: int = 20_000  # a sync may bring every object of a large resource at once
     window_bytes: int = 16 * 1024 * 1024  # of superseded objects; current ones cost nothing extra
-    watcher_bytes: int = 64 * 1024 * 1024  # lag at which a watcher is cut off
+    burst_bytes: int = 64 * 1024 * 1024  # the newest changes may take more, until the next come
+    watcher_bytes: int = 128 * 1024 * 1024  # lag at which a watcher is cut off
     take_bytes: int = 256 * 1024  # most that a watcher takes at once (one larger event excepted)
 
 
@@ -223,14 +224,16 @@ class WatchCache:
         before = self.version
         target = max(version, before)
         self._snapshots.pop(target, None)
+        newest = len(self._events)
         for at, change in _in_order(changes, before, target):
             self._record(at, change)
         self.version = max(target, self._events[-1].version if self._events else 0)
-        self._evict()
+        self._evict(newest)
         self._wake(self._on_event if changes else None)
 
     def advance(self, version: int) -> None:
         """The set is known to hold unchanged at a newer version."""
+        self._evict(len(self._events))
         if version > self.version:
             self.version = version
             self._wake(None)
@@ -283,21 +286,29 @@ class WatchCache:
         self._retained += event.retained
         self._events.append(event)
 
-    def _evict(self) -> None:
-        """Drop the oldest events, an eighth at a time, so that it is rarely done."""
+    def _evict(self, newest: int) -> None:
+        """Drop the oldest events, an eighth at a time, so that it is rarely done.
+
+        Events from index `newest` on came just now; live watchers get a chance to take them, unless
+        they are far too many.
+        """
         limits = self.settings
         if len(self._events) <= limits.window_events and self._retained <= limits.window_bytes:
             return
-        keep_events, keep_bytes = limits.window_events * 7 // 8, limits.window_bytes * 7 // 8
+        most_events, most_bytes = limits.window_events * 7 // 8, limits.window_bytes * 7 // 8
         count = 0
-        left = len(self._events)
-        while left - count > keep_events or (self._retained > keep_bytes and count < left):
-            self._retained -= self._events[count].retained
+        for event in self._events:
+            is_far = self._retained > limits.burst_bytes
+            is_over = len(self._events) - count > most_events or self._retained > most_bytes
+            if not (is_far or (is_over and count < newest)):
+                break
+            self._retained -= event.retained
             count += 1
-        self._floor = self._events[count - 1].version
-        del self._events[:count]
-        self._first += count
-        self._snapshots.clear()  # they may hold what the window just let go
+        if count:
+            self._floor = self._events[count - 1].version
+            del self._events[:count]
+            self._first += count
+            self._snapshots.clear()  # they may hold what the window just let go
 
     # -- being told -------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class RequestInfo:
     """A parsed request, as upstream's RequestInfo.
 
     `verb` is get, list, watch, create, update, patch, delete or deletecollection for a resource
-    (`resource` is None where it is not served here), or the lower-case method for other paths.
+    (`resource` is None where it is not served here), else the lower-case method.
     """
 
     verb: str

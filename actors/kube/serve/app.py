@@ -18,7 +18,7 @@ from actors.kube.serve.api import Hooks, ReadBackend, RequestInfo, ServeSettings
 from actors.kube.serve.bodies import headers_for, send
 from actors.kube.serve.negotiate import View, negotiate
 from actors.kube.serve.reads import Reader, pretty, warn
-from actors.kube.serve.routes import ResourceIndex, parse_request
+from actors.kube.serve.routes import ResourceIndex, is_allowed, parse_request
 from actors.kube.serve.views import Presenter, to_yaml
 from actors.kube.serve.watches import Watches
 from actors.kube.status_errors import (
@@ -79,7 +79,7 @@ class ApiServer:
             response = failure(request, error)
         except web.HTTPRequestEntityTooLarge:
             response = failure(request, too_large(self._settings.max_body))
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, web.HTTPMovedPermanently):
             raise
         except Exception as error:
             logger.opt(exception=error).error("{} {} failed", request.method, request.rel_url)
@@ -121,7 +121,9 @@ class ApiServer:
         if not info.is_resource:
             return await self._plain_path(request, info)
         if info.resource is None:
-            return await self._pass_on(request, info, unknown_resource())
+            return await self._unknown(request, info)
+        if not is_allowed(info):
+            raise method_not_allowed()
         self._check_scope(info, info.resource.namespaced)
         if info.subresource not in ("", "status"):
             return await self._subresource(request, info)
@@ -159,7 +161,16 @@ class ApiServer:
         response = await self._system.answer(request, info)
         if response is not None:
             return response
-        return await self._pass_on(request, info, unknown_resource())
+        return await self._unknown(request, info)
+
+    async def _unknown(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        """Upstream has a Status for a resource missing from a version it has, else a bare 404."""
+        if self._hooks.passthrough is not None:
+            return await self._hooks.passthrough(request, info)
+        known = {(r.group, r.version) for r in self._backend.resources()}
+        if info.is_resource and (info.group, info.version) in known:
+            raise unknown_resource()
+        return web.Response(text="404 page not found\n", status=404)
 
     async def _pass_on(
         self, request: web.Request, info: RequestInfo, otherwise: ApiError

@@ -91,11 +91,11 @@ def _operations(resource: Resource) -> dict[str, Any]:
     }
 
 
-def index_v3(documents: Mapping[str, bytes]) -> dict[str, Any]:
-    """/openapi/v3: each document's address carries its hash, so clients may cache it for good."""
+def index_v3(digests: Mapping[str, str]) -> dict[str, Any]:
+    """/openapi/v3, from the digests of the documents by path."""
     paths = {
-        path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest(body)}"}
-        for path, body in sorted(documents.items())
+        path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={value}"}
+        for path, value in sorted(digests.items())
     }
     return {"paths": paths}
 

@@ -49,8 +49,6 @@ def parse_request(method: str, path: str, query: MultiMapping[str]) -> RequestIn
         rest = parts[3:]
     else:
         return plain
-    if method not in _VERBS:
-        return plain
     if rest[0] == "watch" and len(rest) > 1:  # the deprecated prefix
         return replace(_with_object(info, rest[1:]), verb="watch")
     return _with_verb(_with_object(info, rest), method)
@@ -73,13 +71,22 @@ def _with_object(info: RequestInfo, rest: list[str]) -> RequestInfo:
 
 
 def _with_verb(info: RequestInfo, method: str) -> RequestInfo:
-    verb = _VERBS[method]
+    verb = _VERBS.get(method, method.lower())
     if not info.name:
         if verb == "get":
             verb = "watch" if is_true(info.query.get("watch", "false")) else "list"
         elif verb == "delete":
             verb = "deletecollection"
     return replace(info, verb=verb)
+
+
+def is_allowed(info: RequestInfo) -> bool:
+    """Whether the method makes sense on the path: no PUT on a collection, no POST on an object."""
+    if info.verb == "create":
+        return not info.name or bool(info.subresource)
+    if info.verb in ("update", "patch"):
+        return bool(info.name)
+    return info.verb in ("get", "list", "watch", "delete", "deletecollection")
 
 
 def is_true(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 from collections.abc import Callable, Mapping
@@ -37,6 +36,7 @@ class Documents:
         self._groups: discovery.Groups = {}
         self._held: dict[object, bytes] = {}
         self._minimal_v3: Mapping[str, bytes] = {}
+        self._digests: dict[str, tuple[bytes, str]] = {}  # by path
 
     def use(self, resources: tuple[Resource, ...]) -> None:
         if resources is not self._source:
@@ -77,6 +77,23 @@ class Documents:
 
     def v3(self) -> Mapping[str, bytes]:
         return self._openapi.openapi_v3() if self._openapi is not None else self._minimal_v3
+
+    def v3_index(self) -> bytes:
+        """Each document's address carries its hash, so that clients may keep it for good."""
+        documents = self.v3()
+        return msgspec.json.encode(openapi.index_v3({p: self.digest(p) for p in documents}))
+
+    def digest(self, path: str) -> str:
+        """Of a v3 document; hashed once for the same bytes object."""
+        body = self.v3()[path]
+        held = self._digests.get(path)
+        if held is None or held[0] is not body:
+            held = self._digests[path] = (body, openapi.digest(body))
+        return held[1]
+
+    def etag(self, body: bytes) -> str:
+        known = (digest for held, digest in self._digests.values() if held is body)
+        return next(known, None) or openapi.digest(body)
 
     def v2(self) -> bytes:
         if self._openapi is not None:
@@ -145,11 +162,19 @@ class SystemPaths:
             raise not_acceptable(["application/json"])
         if path == "/openapi/v2":
             return self._documents.v2(), "application/json"
-        documents = self._documents.v3()
         if path == "/openapi/v3":
-            return msgspec.json.encode(openapi.index_v3(documents)), "application/json"
-        body = documents.get(path.removeprefix("/openapi/v3/"))
-        return (body, "application/json") if body is not None else None
+            return self._documents.v3_index(), "application/json"
+        document = path.removeprefix("/openapi/v3/")
+        body = self._documents.v3().get(document)
+        if body is None:
+            return None
+        self._check_hash(request, path, self._documents.digest(document))
+        return body, "application/json"
+
+    def _check_hash(self, request: web.Request, path: str, digest: str) -> None:
+        """A client with another hash is sent to the present document."""
+        if request.query.get("hash", digest) != digest:
+            raise web.HTTPMovedPermanently(f"{path}?hash={digest}")
 
     def _paths(self) -> list[str]:
         prefixes = sorted(f"/{prefix}" for prefix in self._documents.v3())
@@ -184,8 +209,10 @@ class SystemPaths:
         self, request: web.Request, body: bytes, content_type: str
     ) -> web.StreamResponse:
         """With an ETag: clients that still have the document get 304."""
-        etag = f'"{hashlib.sha512(body).hexdigest().upper()}"'
+        etag = f'"{self._documents.etag(body)}"'
         headers = headers_for(content_type, {"ETag": etag, "Vary": "Accept"})
+        if "hash" in request.query:
+            headers["Cache-Control"] = "public, immutable"  # the address is of this content only
         if etag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         return await send(request, pretty(request, body), self._settings, headers=headers)
