@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 from loguru import logger
 
+from actors.status import finite
+
 if TYPE_CHECKING:
     from loguru import Logger
 
@@ -94,7 +96,7 @@ class HealthServer:
 
     async def _status(self, _: web.Request) -> web.Response:
         async def answer() -> web.Response:
-            status = await _value(self._probes.status)
+            status = finite(await _value(self._probes.status))
             return web.json_response(text=json.dumps(status, default=str))
 
         return await self._guarded("/status", answer)

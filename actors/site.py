@@ -85,6 +85,7 @@ def run_site(
     node: str = "",
     *,
     runtime: Runtime | None = None,
+    runtime_name: str = "",
     make_site: MakeSite = make_site,
     make_server: MakeServer = make_server,
 ) -> int:
@@ -98,6 +99,7 @@ def run_site(
         path,
         node,
         runtime=runtime,
+        runtime_name=runtime_name,
         make_site=make_site,
         make_server=make_server,
         on_log=log.apply,
@@ -128,6 +130,7 @@ class SiteRunner:
     """One site (or one node of it) in this process. Start once, stop once.
 
     With a `runtime` given, that one is shared: it is neither started first nor stopped last here.
+    `runtime_name` is one of our own instead of the one the file names.
     `on_log` hears of log settings, at the start and at edits, if this process's log follows them.
     """
 
@@ -137,6 +140,7 @@ class SiteRunner:
         node: str = "",
         *,
         runtime: Runtime | None = None,
+        runtime_name: str = "",
         make_site: MakeSite = make_site,
         make_server: MakeServer = make_server,
         on_log: Callable[[LogSettings], None] = lambda settings: None,
@@ -149,6 +153,7 @@ class SiteRunner:
         self.failed = asyncio.Event()  # a task of our own broke: the process should end
         self._runtime = runtime
         self._owns_runtime = runtime is None
+        self._runtime_name = runtime_name
         self._make_site = make_site
         self._make_server = make_server
         self._on_log = on_log
@@ -191,7 +196,7 @@ class SiteRunner:
         self._locks.take(self._name)
         await self._start_health(config)
         if self._runtime is None:
-            self._runtime = create(config.runtime)
+            self._runtime = create(self._runtime_name or config.runtime)
         site = self._make_site(config, self.node)
         await _all(self._runtime.start(), self._start_servers(site.servers()))
         await self._start_hosts(site)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +157,17 @@ def _fetch(url: str, timeout: float) -> Mapping[str, Any]:
     if not isinstance(status, dict):
         raise ValueError("the answer is no status")
     return status
+
+
+def finite(value: Any) -> Any:
+    """The same without infinities (an age that is "never"), which JSON does not have: null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return value
 
 
 def _why_silent(run: RunFile, error: Exception) -> str:

@@ -43,7 +43,9 @@ def state_directory(path: Path | str) -> Path | None:
         state = data.get("state") if data else _guess_state(Path(path))
     except ConfigError:
         return None
-    return directory / Path(state).expanduser() if isinstance(state, str) else None
+    if not isinstance(state, str):
+        return None
+    return Path(os.path.normpath(directory / Path(state).expanduser()))
 
 
 def _guess_state(path: Path) -> str | None:

@@ -1,0 +1,67 @@
+"""Nodes' public keys, as files in the state and enrolment directories say; makes none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.schema import AnySiteFile, CloudSiteFile, PoolSiteFile
+
+SUFFIX = ".pub"
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """One node's public key and whether the cloud site can know it."""
+
+    pool: str
+    node: str
+    public: str  # "" while there is none
+    note: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in the cloud site's enrolment directory."""
+        return f"{self.pool}.{self.node}{SUFFIX}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "file": self.file_name}
+
+
+def of_site(site: AnySiteFile) -> list[KeyRow]:
+    """A pool's nodes in their order, or all nodes that a cloud site lets in."""
+    rows = _of_pool(site) if isinstance(site, PoolSiteFile) else _of_cloud(site)
+    return list(rows)
+
+
+def _of_cloud(site: CloudSiteFile) -> Iterator[KeyRow]:
+    for path in sorted(site.enrolment.glob(f"*.*{SUFFIX}")):
+        pool, _, node = path.name.removesuffix(SUFFIX).partition(".")
+        yield KeyRow(pool, node, path.read_text(encoding="utf-8").strip())
+
+
+def _of_pool(site: PoolSiteFile) -> Iterator[KeyRow]:
+    for node in site.nodes:
+        seed = site.state / "nodes" / node.name / "node.seed"
+        public = node.public_key or _public(seed)
+        yield KeyRow(site.name, node.name, public, _note(site, node.name, public))
+
+
+def _note(site: PoolSiteFile, node: str, public: str) -> str:
+    if not public:
+        return "made by the first `atoll up`"
+    if site.cloud.enrolment is None:
+        return "to be copied to the cloud site's enrolment directory"
+    enrolled = site.cloud.enrolment / f"{site.name}.{node}{SUFFIX}"
+    known = enrolled.read_text(encoding="utf-8").strip() if enrolled.is_file() else ""
+    return "enrolled" if known == public else "not enrolled"
+
+
+def _public(seed: Path) -> str:
+    if not seed.is_file():
+        return ""
+    from bus.keys import NodeKey
+
+    return NodeKey.load_or_create(seed).public

@@ -1,0 +1,28 @@
+"""A site as plain data, as a file would say it in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from configs.schema import SECRET, AnySiteFile
+
+HIDDEN = "(hidden)"
+
+
+def effective(site: AnySiteFile) -> dict[str, Any]:
+    """Every key with its value; a secret mapping keeps its values but not its keys."""
+    data: dict[str, Any] = site.model_dump(mode="json", by_alias=True)
+    _hide(site, data)
+    return {key: data[key] for key in ("version", "kind", *data)}
+
+
+def _hide(section: BaseModel, data: dict[str, Any]) -> None:
+    for name, field in type(section).model_fields.items():
+        key, value = field.alias or name, getattr(section, name)
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get(SECRET):
+            data[key] = {f"{HIDDEN} {i}": v for i, v in enumerate(data[key].values(), 1)}
+        elif isinstance(value, BaseModel):
+            _hide(value, data[key])
