@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -67,7 +68,8 @@ def test_a_check_is_quick_and_loads_nothing_heavy(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom actors.cli import run\n"
         f"code = run(['config', 'check', {str(path)!r}])\n"
-        "print(code, *sorted(sys.modules.keys() & {'ray', 'kubernetes', 'aiohttp', 'nats', 'rich'}))"
+        "heavy = {'ray', 'kubernetes', 'aiohttp', 'nats', 'rich'}\n"
+        "print(code, *sorted(heavy & sys.modules.keys()))"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
@@ -199,13 +201,9 @@ def test_the_schema_is_json(call: Call) -> None:
 # -- up, demo
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"), [([], ("", "")), (["--node", "node-2"], ("node-2", ""))]
-)
 def test_up_runs_the_site_and_ends_with_its_code(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str],
-    expected: tuple[str, str],
-) -> None:  # fmt: skip
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[tuple[Any, ...]] = []
 
     def run_site(path: Path, node: str, *, runtime_name: str) -> int:
@@ -214,10 +212,10 @@ def test_up_runs_the_site_and_ends_with_its_code(
 
     monkeypatch.setattr("actors.site.run_site", run_site)
     path = write(tmp_path, POOL)
-    assert call("up", path, *options)[0] == 3
-    assert calls == [(path, *expected)]
+    assert call("up", path)[0] == 3
+    call("up", path, "--node", "node-2")
     call("up", path, "--runtime", "local")
-    assert calls[-1] == (path, "", "local")
+    assert calls == [(path, "", ""), (path, "node-2", ""), (path, "", "local")]
 
 
 # -- keys
@@ -363,22 +361,12 @@ def test_nodes_started_apart_are_one_site(call: Call, tmp_path: Path) -> None:
 # -- the picture
 
 
-def drawn(status: dict[str, Any], width: int = 120) -> str:
-    site, kind = str(status.get("site", "x")), str(status.get("kind", ""))
-    console = Console(width=width, highlight=False)
-    with console.capture() as captured:
-        show(group([Report(site, RunFile(site, kind), status)]), console)
-    return captured.get()
-
-
 def rows(status: dict[str, Any], width: int = 120) -> dict[str, list[str]]:
     lines = [line.split() for line in printed(status, width).splitlines()]
     return {words[0]: words[1:] for words in lines if words}
 
 
 def printed(status: dict[str, Any], width: int = 120) -> str:
-    import io
-
     site, kind = str(status.get("site", "x")), str(status.get("kind", ""))
     console = Console(width=width, highlight=False, file=io.StringIO())
     show(group([Report(site, RunFile(site, kind), status)]), console)
@@ -442,8 +430,14 @@ def test_markup_in_foreign_text_is_text() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-1, "0.0 s"), (0.42, "0.4 s"), (75, "75 s"), (200, "3 min"), (7500, "2 h 5 min")]
-    + [(352800, "4 d 2 h")],
-)  # fmt: skip
+    [
+        (-1, "0.0 s"),
+        (0.42, "0.4 s"),
+        (75, "75 s"),
+        (200, "3 min"),
+        (7500, "2 h 5 min"),
+        (352800, "4 d 2 h"),
+    ],
+)
 def test_spans(seconds: float, text: str) -> None:
     assert span(seconds) == text
