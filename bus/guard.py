@@ -91,6 +91,9 @@ class Guard:
         self._stopping = False
 
     def run(self, command: list[str]) -> int:
+        """Returns the command's exit code when nothing of it is left."""
+        with contextlib.suppress(PermissionError):  # we lead a session already
+            os.setsid()  # a terminal's Ctrl-C is for our parent, who stops things in order
         wake = self._listen()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         child = subprocess.Popen(
@@ -123,7 +126,7 @@ class Guard:
 
     def _watch(self, child: int, wake: int) -> None:
         """Returns at end of file, at SIGTERM, or when nothing is left to guard."""
-        while not self.now and self._reap(child):
+        while self._reap(child) and not self.now:
             ready, _, _ = select.select([0, wake], [], [])
             if wake in ready:
                 os.read(wake, 4096)
