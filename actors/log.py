@@ -9,6 +9,7 @@ A message repeated without end is told a few times, then counted (see `Repeats`)
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -157,6 +158,7 @@ class _Log:
 
 
 _current: _Log | None = None
+atexit.register(lambda: _current and _current.remove())  # tells what was held back
 
 
 def _exception_only(_: Record) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -234,6 +236,17 @@ def test_repetitions_are_counted_and_told_at_the_end(lines: Lines) -> None:
     log.teardown()
     assert len(lines) == 7
     assert lines[-1].endswith("hub: again (95 more like this)\n")
+
+
+def test_repetitions_are_told_at_the_end_of_the_process() -> None:
+    program = (
+        "from actors import log\nfrom actors.specs import LogSettings\nfrom loguru import logger\n"
+        "log.setup(LogSettings())\nfor _ in range(9): logger.error('again')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stderr.endswith("again (4 more like this)\n")
 
 
 class Time:
