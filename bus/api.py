@@ -57,6 +57,9 @@ class Bus(Protocol):
     async def wait_up(self, timeout: float | None = None) -> None:
         """Returns once the link is up. Raises BusDown after `timeout` seconds."""
 
+    def inbox(self) -> str:
+        """A fresh subject on which only this connection may listen, to be answered on."""
+
     async def publish(
         self,
         subject: str,

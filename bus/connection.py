@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -233,6 +234,9 @@ class Connection:
         if len(data) > limit:
             raise too_large(subject, data, limit)
         return self._session
+
+    def inbox(self) -> str:
+        return f"{self.settings.inbox_prefix}.{secrets.token_hex(11)}"
 
     async def publish(
         self,

@@ -59,6 +59,9 @@ class _Wrapped:
     async def wait_up(self, timeout: float | None = None) -> None:
         await self._bus.wait_up(timeout)
 
+    def inbox(self) -> str:
+        return self._bus.inbox()
+
     async def flush(self, timeout: float) -> None:
         await self._bus.flush(timeout)
 

@@ -61,5 +61,5 @@ def pool_node(pool: str, node: str) -> Permissions:
             "$JS.FC.>",
             "$KV.>",
         ),
-        subscribe=("pool.>", f"{inbox_prefix(pool, node)}.>"),
+        subscribe=("pool.>", "$KV.leases.>", f"{inbox_prefix(pool, node)}.>"),
     )
