@@ -158,7 +158,12 @@ class _Log:
 
 
 _current: _Log | None = None
-atexit.register(lambda: _current and _current.remove())  # tells what was held back
+
+
+@atexit.register
+def _at_exit() -> None:
+    if _current is not None:
+        _current.remove()  # tells what was held back as a repetition
 
 
 def _exception_only(_: Record) -> str:
