@@ -7,7 +7,6 @@ client was told that its state is gone and goes on with whatever is there.
 from __future__ import annotations
 
 import base64
-import binascii
 
 import msgspec
 
@@ -32,7 +31,7 @@ def decode_token(text: str, namespace: str = "") -> tuple[int, str]:
     try:
         padded = text + "=" * (-len(text) % 4)
         token = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Token)
-    except (binascii.Error, msgspec.DecodeError, UnicodeError) as error:
+    except (ValueError, msgspec.DecodeError) as error:  # not base64, not JSON
         raise ValueError(f"continue key is not valid: {error}") from error
     if token.v != "meta.k8s.io/v1" or not token.start or token.rv == 0:
         raise ValueError("continue key is not valid: incorrect encoded start or version")
