@@ -5,6 +5,6 @@ starts each host as one Ray actor on a Ray of its own (`ray_head.py`), `ray_work
 in that process, and `ray_logs.py` brings its log lines home.
 """
 
-from actors.runtimes.api import HostGone, HostHandle, Runtime
+from actors.runtimes.api import HostGone, HostHandle, Runtime, create
 
-__all__ = ["HostGone", "HostHandle", "Runtime"]
+__all__ = ["HostGone", "HostHandle", "Runtime", "create"]

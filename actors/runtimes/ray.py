@@ -25,7 +25,7 @@ from actors.runtimes.ray_head import SETTINGS, RayHead, process_token
 from actors.runtimes.ray_logs import LogSink, to_own_log
 from actors.specs import HostSpec, LogSettings
 
-CALL_SECONDS = 5.0  # a host that is alive answers in milliseconds
+CALL_SECONDS = 3.0  # a host that is well answers in milliseconds; probes wait 5 s
 CONNECT_SECONDS = 60.0
 END_SECONDS = 2.0  # from a host's orderly stop to the end of its process
 LAST_WORDS = 2000  # characters of a dead worker's stderr worth logging

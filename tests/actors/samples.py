@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,15 @@ class Stubborn(Toy):
         except asyncio.CancelledError:
             self._note("cancelled")
             raise
+
+
+class Surroundings(Actor[None]):
+    """Tells what its process is made of."""
+
+    def status(self) -> dict[str, Any]:
+        packages = ("actors", "bus", "cloud", "configs", "edge")
+        files = {name: str(importlib.import_module(name).__file__) for name in packages}
+        return {"files": files, "loop": type(asyncio.get_running_loop()).__module__}
 
 
 def toy(name: str, journal: Path, factory: str = "Toy", **settings: Any) -> ActorSpec:

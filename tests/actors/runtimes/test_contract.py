@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,11 @@ import pytest
 
 from actors.runner import SettingsRefused
 from actors.runtimes import HostGone
-from tests.actors.runtimes.conftest import Bench
+from actors.specs import ActorSpec
+from bus.connection import BusSettings
+from bus.keys import NodeKey
+from bus.server import EmbeddedServer, ServerSettings, ServerUser
+from tests.actors.runtimes.conftest import REPOSITORY, Bench
 from tests.actors.samples import Journal, ToySettings, host, toy
 from tests.actors.until import until
 
@@ -109,3 +114,29 @@ async def test_a_cancelled_start_leaves_no_host(
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert "slow started" not in journal.lines()
+
+
+async def test_actors_run_our_packages_and_reach_the_bus(bench: Bench, tmp_path: Path) -> None:
+    key = NodeKey.load_or_create(tmp_path / "seed")
+    user = ServerUser(key.public, (">",), (">",))
+    server = EmbeddedServer(ServerSettings("pool", "pool-a", tmp_path / "bus", (user,)))
+    await server.start()
+    bus = BusSettings("pool", (server.url,), key.seed_file, "pool-a/node-1", "_INBOX.test")
+    actor = ActorSpec("a", "tests.actors.samples:Surroundings", None)
+    handle = await bench.runtime.start_host(
+        replace(host(tmp_path, actor), buses={"pool": bus}, name="node-1")
+    )
+    try:
+        status = await handle.status()
+        surroundings = status["actors"]["a"]["status"]
+        for name, path in surroundings["files"].items():
+            assert Path(path) == REPOSITORY / name / "__init__.py"
+        if bench.runtime.name == "ray":
+            assert surroundings["loop"].startswith("uvloop")
+        async with asyncio.timeout(5):
+            while not status["buses"]["pool"]["up"]:
+                await asyncio.sleep(0.01)
+                status = await handle.status()
+    finally:
+        await handle.stop(3.0)
+        await server.stop()
