@@ -1,8 +1,8 @@
 """What an actor is: a plain class with a life cycle, a context and no knowledge of what runs it.
 
 An actor never imports ray. Its host (see `actors/host.py`) makes it, calls `on_start`, hands it
-settings changes, and calls `on_stop` in reverse order within a deadline. A background task that ends
-unexpectedly fails the actor: it is stopped and started anew with backoff, visible in the status.
+settings changes, and calls `on_stop` in reverse order within a deadline. A background task that
+raises fails the actor: it is stopped and started anew with backoff, visible in the status.
 """
 
 from __future__ import annotations

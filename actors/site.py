@@ -158,6 +158,7 @@ class SiteRunner:
         self._make_server = make_server
         self._on_log = on_log
         self._started = 0.0
+        self._starting: asyncio.Task[None] | None = None
         self._servers: dict[str, Server] = {}
         self._hosts: dict[str, HostSupervisor] = {}
         self._locks: Locks | None = None
@@ -180,8 +181,9 @@ class SiteRunner:
         """
         self.state = State.STARTING
         began = time.monotonic()
+        self._starting = asyncio.create_task(self._start(), name=f"start {self.path.name}")
         try:
-            await self._start()
+            await self._starting
         except BaseException:
             await asyncio.shield(self.stop())
             raise
@@ -242,10 +244,13 @@ class SiteRunner:
     # -- stop
 
     async def stop(self) -> None:
-        """In order, within deadlines; never raises. Idempotent."""
+        """In order, within deadlines; never raises. Idempotent. Breaks off a start under way."""
         if self.state in (State.STOPPING, State.STOPPED, State.WAITING):
             return
         self.state = State.STOPPING
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait({self._starting})
         await self._tasks.close(1.0)
         await self._stop_hosts()
         if self._owns_runtime and self._runtime is not None:

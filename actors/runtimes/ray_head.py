@@ -7,6 +7,8 @@ ends every Ray of the machine. So: `ray start` with what can be left out left ou
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -43,6 +45,9 @@ SETTINGS = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_event_stats": "0",
     "RAY_enable_metrics_collection": "0",
+    # Ray's own logs are for looking into Ray; its default is 600 MB for each of its processes.
+    "RAY_ROTATION_MAX_BYTES": str(2 << 20),
+    "RAY_ROTATION_BACKUP_COUNT": "1",
 }
 
 
@@ -75,6 +80,9 @@ class RayHead:
         self._code: int | None = None  # of `ray start`
         self._stopping = False
         self._changing = threading.Lock()
+        # systemd-tmpfiles deletes what is old from /tmp, but not below a locked directory.
+        self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
         self._guard: subprocess.Popen[str] | None = None
         self._known: list[psutil.Process] = []
         self._reader = threading.Thread(target=self._follow, name="ray-head", daemon=True)
@@ -172,22 +180,25 @@ class RayHead:
         self._ended(2.0)
 
     def _ended(self, timeout: float) -> None:
-        if self._guard is None:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            return
+        """Waits for the guard, and ends what it may have left: somebody could have killed it."""
+        # psutil knows a process by pid and start time: a number used again is not touched.
         left = [*self._known, *self.processes()]
-        try:
-            self._guard.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self._guard.kill()
-        # The guard has ended them all, unless somebody killed the guard itself. psutil knows a
-        # process by pid and start time: a number used again is not touched.
-        for process in left:
+        if self._guard is not None:
             try:
+                self._guard.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._guard.kill()
+        for process in left:
+            with contextlib.suppress(psutil.Error):
                 process.kill()
-            except psutil.Error:
-                continue
+        self._release()
+
+    def _release(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
-        for pipe in (self._guard.stdin, self._guard.stdout):
-            if pipe is not None and not self._reader.is_alive():
-                pipe.close()
+        with contextlib.suppress(OSError):  # closed already
+            os.close(self._lock)
+        self._lock = -1
+        if self._guard is not None and not self._reader.is_alive():
+            for pipe in (self._guard.stdin, self._guard.stdout):
+                if pipe is not None:
+                    pipe.close()
