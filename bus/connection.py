@@ -182,7 +182,7 @@ class Connection:
         self._trouble = ""
         self._sessions += 1
         self._up.set()
-        log.info("%s bus: connected to %s", self.name, session.client.connected_url.netloc)
+        log.info("%s bus: connected to %s", self.name, session.url)
         self._tell(True)
 
     def _set_down(self, session: Session) -> None:

@@ -324,8 +324,9 @@ class Elector:
         """Until the holder was silent for a TTL, or released."""
         while True:
             silence = self._clock() - self._heard_at
-            if silence >= self._ttl:
-                # It was silent, yet the store still has it (just restarted, say): ask now and then.
+            if self._holder is None or silence >= self._ttl:
+                # Released or silent, yet the store still has it: word of a release comes before the
+                # store has it, and a restarted store lets leases live on. Ask now and then.
                 await self._rest(min(0.1, self._renew) * random.uniform(0.5, 1.0))
                 return
             if await self._rest(self._ttl - silence + random.uniform(0.0, 0.05)):

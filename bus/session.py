@@ -22,7 +22,7 @@ from bus.errors import BusDown, BusError, MessageTooLarge, NoResponders, Request
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 2.0  # TCP, TLS and NATS handshake together
+CONNECT_SECONDS = 2  # TCP, TLS and NATS handshake together
 _PENDING_MESSAGES = 1 << 20  # bounded by bytes instead
 _NEVER = 1 << 30  # seconds; we ping ourselves
 
@@ -34,6 +34,7 @@ class Session:
         self.client = Client()
         self.ended = asyncio.Event()
         self.reason = ""
+        self.url = ""
         self._on_error = on_error
         self._requests: set[asyncio.Task[Msg]] = set()
 
@@ -41,6 +42,7 @@ class Session:
         self, url: str, *, name: str, seed_file: Path, inbox_prefix: str, tls: ssl.SSLContext | None
     ) -> None:
         """Raises BusDown with the reason; the session is then of no further use."""
+        self.url = url
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self.client.connect(

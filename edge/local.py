@@ -12,13 +12,13 @@ def is_this_machine(host: str) -> bool:
         infos = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except socket.gaierror:
         return False
-    return any(_can_bind(family, address) for family, _, _, _, address in infos)
+    return any(_can_bind(family, str(address[0])) for family, _, _, _, address in infos)
 
 
-def _can_bind(family: int, address: tuple[str | int, ...]) -> bool:
+def _can_bind(family: int, address: str) -> bool:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         try:
-            probe.bind(address)
+            probe.bind((address, 0))
         except OSError as error:
             return error.errno != errno.EADDRNOTAVAIL
     return True
