@@ -1,0 +1,118 @@
+"""The cloud's composition root: which servers and hosts a cloud's site file asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from actors.kube.client import ApiAccess
+from actors.specs import ActorSpec, HostSpec, LogSettings
+from bus import permissions
+from bus.connection import BusSettings
+from bus.feed.settings import FeedSettings
+from bus.keys import NodeKey
+from bus.server import ServerSettings
+from cloud.enrolment.actor import EnrolmentSettings
+from cloud.enrolment.roster import read_roster
+from cloud.feeds.actor import FeedsSettings
+from configs.schema import CloudSiteFile
+from configs.units import split_address
+
+CLOUD_BUS = "cloud"
+API_SERVER = "apiserver"
+
+
+class CloudSite:
+    """Implements `actors.specs.Site`. `node` means nothing here: a cloud site has no nodes."""
+
+    def __init__(self, config: CloudSiteFile, node: str = "") -> None:
+        if node:
+            raise ValueError(f"--node {node}: {config.name} is a cloud site, it has no nodes")
+        self._config = config
+        self._admin = NodeKey.load_or_create(config.state / "keys" / "admin.seed")
+
+    def servers(self) -> Sequence[ServerSettings]:
+        return () if self._config.bus.url is not None else (self._server(),)
+
+    def hosts(self, urls: Mapping[str, str]) -> Sequence[HostSpec]:
+        url = self._config.bus.url or urls[CLOUD_BUS]
+        return [
+            HostSpec(
+                name="cloud",
+                site=self._config.name,
+                node="",
+                state=self._config.state,
+                actors=self._actors(),
+                buses={"cloud": self._bus(url)},
+                log=LogSettings(self._config.log.level.upper(), self._config.log.json_lines),
+            )
+        ]
+
+    @property
+    def _store(self) -> Path:
+        return self._config.state / "bus"
+
+    def _server(self) -> ServerSettings:
+        bus = self._config.bus
+        host, port = split_address(bus.listen)
+        roster = read_roster(self._config.enrolment, self._admin.public)
+        return ServerSettings(
+            name=CLOUD_BUS,
+            domain=self._config.name,
+            store=self._store,
+            users=roster.users(self._admin.public),
+            host=host,
+            port=port,
+            certificate=bus.tls.certificate if bus.tls else None,
+            key=bus.tls.key if bus.tls else None,
+            storage_bytes=bus.storage,
+            sync_always=bus.sync == "always",
+            max_payload=bus.max_payload,
+        )
+
+    def _bus(self, url: str) -> BusSettings:
+        bus = self._config.bus
+        return BusSettings(
+            name="cloud",
+            urls=(url,),
+            seed_file=self._admin.seed_file,
+            client=self._config.name,
+            inbox_prefix=permissions.ADMIN_INBOX,
+            ca=bus.tls.certificate if bus.tls else None,  # our own server: its certificate will do
+            max_payload=bus.max_payload,
+        )
+
+    def _actors(self) -> tuple[ActorSpec, ...]:
+        """In start order; stopped in reverse."""
+        enrolment = ActorSpec(
+            "enrolment", "cloud.enrolment.actor:Enrolment", self._enrolment_settings()
+        )
+        feeds = ActorSpec("feeds", "cloud.feeds.actor:Feeds", self._feeds_settings())
+        return (enrolment, feeds)
+
+    def _enrolment_settings(self) -> EnrolmentSettings:
+        is_ours = self._config.bus.url is None
+        return EnrolmentSettings(
+            directory=self._config.enrolment,
+            admin=self._admin.public,
+            store=self._store if is_ours else None,
+        )
+
+    def _feeds_settings(self) -> FeedsSettings:
+        feeds, api = self._config.feeds, self._config.api
+        return FeedsSettings(
+            resources=feeds.resources,
+            access=self._access(),
+            api_actor=API_SERVER if api.embedded is not None else "",
+            feed=FeedSettings(
+                max_object=feeds.max_object, ring_bytes=feeds.ring, history_bytes=feeds.history
+            ),
+            tick=feeds.tick,
+        )
+
+    def _access(self) -> ApiAccess:
+        api = self._config.api
+        if api.embedded is not None:
+            # Any of its tokens will do: all are administrators.
+            return ApiAccess(token=next(iter(api.embedded.tokens), ""))
+        return ApiAccess(kubeconfig=api.kubeconfig, context=api.context, in_cluster=api.in_cluster)
