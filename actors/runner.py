@@ -39,6 +39,13 @@ class SettingsRefused(Exception):
     """The actor goes on with its old settings; the text says which actor, and why."""
 
 
+def describe(error: BaseException) -> str:
+    """One line. A group of one (a TaskGroup's, mostly) says nothing: what is in it does."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
 def load(factory: str) -> type[Actor[Any]]:
     """Imports "package.module:Class"."""
     module, _, name = factory.partition(":")
@@ -152,7 +159,7 @@ class ActorRunner:
     def _note(self, error: BaseException) -> float:
         """Records a failure; returns the delay before the next start."""
         self.actor = None
-        self.error = f"{type(error).__name__}: {error}"
+        self.error = describe(error)
         delay = self._backoff.failed(self._clock.monotonic() - self._began)
         self._enter(State.CRASH_LOOPING if self._backoff.is_looping else State.BACKOFF)
         self._log.warning(

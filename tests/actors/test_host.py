@@ -14,7 +14,7 @@ from loguru import logger
 
 from actors.backoff import Backoff, RestartPolicy
 from actors.host import Host
-from actors.runner import SettingsRefused
+from actors.runner import SettingsRefused, describe
 from actors.specs import ActorSpec
 from tests.actors.samples import Journal, ToySettings, host, toy
 from tests.actors.until import until
@@ -217,3 +217,10 @@ def test_backoff_varies_within_its_jitter() -> None:
     delays = {Backoff(RestartPolicy(first=1, jitter=0.2)).failed(0) for _ in range(50)}
     assert len(delays) > 10
     assert all(0.8 <= delay <= 1.2 for delay in delays)
+
+
+def test_an_error_is_told_by_what_is_in_its_groups() -> None:
+    inner = ExceptionGroup("tasks", [ValueError("no catalog")])
+    assert describe(ExceptionGroup("tasks", [inner])) == "ValueError: no catalog"
+    both = ExceptionGroup("tasks", [ValueError("a"), KeyError("b")])
+    assert describe(both).startswith("ExceptionGroup: tasks (2 sub-exceptions)")
