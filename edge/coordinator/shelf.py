@@ -53,8 +53,9 @@ class Shelf:
     async def open(self) -> None:
         """Goes on from what the last coordinator committed."""
         state = await self._ends.table.load(self.name)
-        self.publisher.restore(state.items, state.position)
-        self.follower.restore(state.items, state.position, state.upstream)
+        if state.position.lineage:  # else nothing was ever committed
+            self.publisher.restore(state.items, state.position)
+            self.follower.restore(state.items, state.position, state.upstream)
         self.publisher.start(self._ends.spawn)
         self.follower.start(self._ends.spawn)
 
