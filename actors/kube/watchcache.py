@@ -320,6 +320,11 @@ class WatchCache:
         """Call `wake` once, when the version next moves."""
         self._on_version[token] = wake
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anyone waits for a version."""
+        return bool(self._on_version)
+
     def forget(self, token: object) -> None:
         self._on_event.pop(token, None)
         self._on_version.pop(token, None)

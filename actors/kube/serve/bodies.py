@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from aiohttp import web
 
 from actors.kube.serve.api import ServeSettings
+from actors.kube.serve.negotiate import parse_accept
 
 GROUP = 256 * 1024  # bytes joined at a time
 NO_CACHE = "no-cache, private"
@@ -63,7 +64,8 @@ async def send_pieces(
 
 
 def accepts_gzip(request: web.Request) -> bool:
-    return "gzip" in request.headers.get("Accept-Encoding", "")
+    encodings = parse_accept(request.headers.get("Accept-Encoding", ""))
+    return any(clause.media_type == "gzip" for clause in encodings)
 
 
 async def _write_plain(response: web.StreamResponse, pieces: Iterable[bytes]) -> None:

@@ -15,6 +15,10 @@ class Server:
         self.host = host
 
     @property
+    def app(self) -> web.Application:
+        return self._runner.app
+
+    @property
     def port(self) -> int:
         return int(self._runner.addresses[0][1])
 
