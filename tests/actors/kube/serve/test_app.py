@@ -25,10 +25,12 @@ class Recorder:
         self.asked: list[tuple[RequestInfo, bytes, str]] = []
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
+        self.is_asked = asyncio.Event()
         self.finished = 0
 
     async def write(self, info: RequestInfo, body: bytes, content_type: str) -> WriteResult:
         self.asked.append((info, body, content_type))
+        self.is_asked.set()
         await self.may_go_on.wait()
         self.finished += 1
         result = self.results.pop(0)
@@ -128,6 +130,7 @@ async def test_the_limit_of_requests_in_flight_spares_watches_and_probes() -> No
     async with serving(Hooks(writer=recorder), max_in_flight=1) as api:
         async with api.watch(f"{CONFIGMAPS_URL}?watch=1&resourceVersion=10"):
             writing = asyncio.create_task(api.get(CONFIGMAPS_URL, "POST", data=b"{}"))
+            await recorder.is_asked.wait()
             answer = await api.get(CONFIGMAPS_URL)
             assert (answer.status, answer.json["reason"]) == (429, "TooManyRequests")
             assert answer.headers["Retry-After"] == "1"
@@ -192,8 +195,7 @@ async def test_a_write_is_finished_when_its_client_goes() -> None:
     recorder.may_go_on.clear()
     async with serving(Hooks(writer=recorder)) as api:
         request = asyncio.create_task(api.get(CONFIGMAPS_URL, "POST", data=b"{}"))
-        while not recorder.asked:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await recorder.is_asked.wait()
         request.cancel()
         await asyncio.wait([request])
         recorder.may_go_on.set()

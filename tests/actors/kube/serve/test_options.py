@@ -11,7 +11,7 @@ from actors.kube.serve.options import ListOptions, Match, check_continue, parse_
 from actors.kube.status_errors import ApiError
 
 
-def options(is_watch: bool = False, **query: str) -> ListOptions:
+def options(is_watch: bool = False, /, **query: str) -> ListOptions:
     return parse_options(MultiDict(query), is_watch)
 
 
@@ -47,7 +47,7 @@ def test_defaults() -> None:
 )
 def test_malformed(query: dict[str, str], text: str) -> None:
     with pytest.raises(ApiError) as raised:
-        options(**query)
+        options(False, **query)
     assert raised.value.code == 400
     assert text in raised.value.message
 
@@ -101,6 +101,6 @@ def test_invalid(is_watch: bool, query: str, text: str) -> None:
 
 
 def test_continue_carries_its_own_version() -> None:
-    check_continue(options(**{"continue": "x", "resourceVersion": "0"}))
+    check_continue(options(False, **{"continue": "x", "resourceVersion": "0"}))
     with pytest.raises(ApiError, match="not allowed when using continue"):
-        check_continue(options(**{"continue": "x", "resourceVersion": "5"}))
+        check_continue(options(False, **{"continue": "x", "resourceVersion": "5"}))
