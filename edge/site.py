@@ -1,4 +1,4 @@
-"""A pool's composition root: which servers and hosts a pool's site file asks for on this machine."""
+"""A pool's composition root: which servers and hosts its site file asks for on this machine."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Step:
 
 @dataclass
 class Figures:
-    """Units are in the names. `wan_*` is TCP payload in both directions of all nodes' cloud links."""
+    """Units are in the names. `wan_*` is TCP payload, both ways, of all nodes' cloud links."""
 
     runtime: str
     nodes: int

@@ -26,7 +26,7 @@ class StepFailed(Exception):
 
 @dataclass
 class Clients:
-    """One kube-proxy's worth of watchers per node, at the hubs and, to compare, at the API server."""
+    """One kube-proxy's worth of watchers per node: at the hubs, and directly at the API server."""
 
     at_hubs: dict[str, list[Watcher]] = field(default_factory=dict)
     native: list[Watcher] = field(default_factory=list)
@@ -223,7 +223,7 @@ class Story:
 
     async def _leader(self) -> str:
         async with asyncio.timeout(10):
-            while (leader := await self._world.leader()) is None:
+            while (leader := await self._world.leader()) is None:  # noqa: ASYNC110 (asked, not told)
                 await asyncio.sleep(0.05)
         return leader
 

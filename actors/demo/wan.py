@@ -40,7 +40,7 @@ class Wan:
         self._open.clear()
 
     def heal(self) -> None:
-        """What was under way when it went dark is lost, as on a real line: those connections end."""
+        """Connections from before it went dark end: what was under way is lost, as on a line."""
         self.drop()
         self._open.set()
 

@@ -1,4 +1,4 @@
-"""The demo's world on one machine: a cloud site, a pool of three nodes, WAN links that can be cut."""
+"""The demo's world: a cloud site, a pool of three nodes, WAN links that can be cut."""
 
 from __future__ import annotations
 

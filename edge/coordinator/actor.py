@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from actors.actor import Actor, Context
@@ -24,7 +24,7 @@ class CoordinatorSettings:
     ttl: float  # seconds; see configs.schema.Leases
     renew: float
     tick: float = 1.0  # seconds between ticks to the hubs
-    feed: FeedSettings = FeedSettings()
+    feed: FeedSettings = field(default_factory=FeedSettings)
 
 
 class Coordinator(Actor[CoordinatorSettings]):

@@ -4,7 +4,7 @@
 keeps one follower and one watch cache per resource, as the catalog feed names them. `backend.py`
 lets `actors.kube.serve` read them, with their age. `actor.py` wires it and binds the port.
 
-Promises to a client: the resourceVersions are the API server's own, never go back within one history
-of the cluster, and a client may move between hubs and the API server with them. Data older than
-`stale_after` is served with a Warning that says how old it is.
+Promises to a client: the resourceVersions are the API server's own, never go back within one
+history of the cluster, and a client may move between hubs and the API server with them. Data older
+than `stale_after` is served with a Warning that says how old it is.
 """

@@ -12,10 +12,10 @@ class Source(StrEnum):
 
 
 def choose(pool_silence: float, cloud_up: bool, fallback_after: float) -> Source:
-    """The coordinator unless it was silent for `fallback_after` seconds (since start, or its last tick).
+    """The coordinator, unless it was silent for `fallback_after` seconds (from start or last tick).
 
-    The hold-back keeps a mere takeover from making every node of the pool sync over the WAN; hubs add
-    jitter to it, so that a pool whose coordinator is gone for good does not ask the cloud in step.
+    The hold-back keeps a mere takeover from making every node of the pool sync over the WAN; hubs
+    add jitter to it, so that a pool whose coordinator is gone does not ask the cloud in step.
     """
     if pool_silence < fallback_after:
         return Source.POOL
