@@ -45,6 +45,14 @@ def grace_of(kind: str, obj: Object, asked: int | None) -> int:
     return max(0, own if asked is None else asked)
 
 
+def deleted(kind: str, obj: Object, policy: str, asked: int | None, wall: float) -> Object | None:
+    """What a delete leaves of an object: None, or one that waits (the same, if it did already)."""
+    new = marked(obj, policy, grace_of(kind, obj, asked), wall)
+    if kind == "Namespace" and obj.get("status", {}).get("phase") != "Terminating":
+        new = new | {"status": new.get("status", {}) | {"phase": "Terminating"}}
+    return None if is_over(kind, new) else new
+
+
 def is_over(kind: str, obj: Object) -> bool:
     """Marked, and nothing waits any longer: it goes."""
     meta = obj["metadata"]

@@ -194,6 +194,12 @@ class Registry:
         for cache in self._caches:
             cache.advance(version)
 
+    def forget_history(self) -> None:
+        """All watches end and start anew with 410, now and after a restart."""
+        self.store.wipe_history()
+        for cache in self._caches:
+            cache.reset((), self.store.version)
+
     def shown(self, view: View, key: str, data: bytes) -> bytes:
         """What was just committed, as a client of this view gets it."""
         storage = self._by_resource[view.resource.name][0]

@@ -1,37 +1,91 @@
-"""The embedded API server as one object: store, registry, writer and the served HTTP side."""
+"""The embedded API server as one object: store, registry, writer, and the served HTTP side."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from loguru import logger
 
 from actors.kube.serve.api import Hooks, ServeSettings
 from actors.kube.serve.app import build_app
 from actors.kube.serve.backend import CacheBackend
-from actors.kube.serve.server import start_server
-from cloud.apiserver import bootstrap
+from actors.kube.serve.server import Server, start_server
+from actors.kube.watchcache import CacheSettings, Entry
+from actors.tasks import OwnedTasks
+from cloud.apiserver import bootstrap, bulk, kubeconfig
 from cloud.apiserver.addresses import Addresses
-from cloud.apiserver.registry import Registry
+from cloud.apiserver.audit import AuditLog
+from cloud.apiserver.auth import Authenticator
+from cloud.apiserver.janitor import Janitor
+from cloud.apiserver.registry import Registry, RegistrySettings, Storage
 from cloud.apiserver.store import Store, StoreSettings
 from cloud.apiserver.writer import KubeWriter
 
+if TYPE_CHECKING:
+    from loguru import Logger
+
 Object = dict[str, Any]
+Spawn = Callable[[str, Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+DATABASE = "apiserver.db"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """PEM files. With `client_ca`, certificates that it signed are users (CN) and groups (O)."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiServerSettings:
+    """See configs.schema.EmbeddedApi. All of it pickles."""
+
     host: str = "127.0.0.1"
-    port: int = 0
-    store: StoreSettings = field(default_factory=StoreSettings)
+    port: int = 0  # 0: the system chooses; the choice is kept across restarts
+    tokens: Mapping[str, str] = field(default_factory=dict)  # bearer token -> user; none: open
+    tls: TlsFiles | None = None
+    history: int = 10_000  # watch events kept per resource, in memory and on disk
+    max_object: int = 1536 * 1024  # bytes; etcd's bound. Request bodies: `serve.max_body`
+    cluster_ips: str = "10.96.0.0/16"
+    audit_bytes: int = 8 * 1024 * 1024  # of each of the two audit files; 0: no audit log
     serve: ServeSettings = field(default_factory=ServeSettings)
-    max_object: int = 1536 * 1024
 
 
 class EmbeddedApiServer:
-    def __init__(self, state: Path, settings: ApiServerSettings | None = None) -> None:
+    """`async with EmbeddedApiServer(directory) as server: ... server.url`.
+
+    Everything that outlives a restart is in `state`. `spawn` starts its background tasks (an actor
+    gives its own); by default they are owned and ended here.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        settings: ApiServerSettings | None = None,
+        *,
+        log: Logger = logger,
+        spawn: Spawn | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.state = state
         self.settings = settings or ApiServerSettings()
+        self._log = log
+        self._wall = wall
+        self._own_tasks = OwnedTasks("apiserver", log, lambda _name, _error: None)
+        self._spawn = spawn or self._own_tasks.spawn
+        self._fold = asyncio.Event()
+        self._server: Server | None = None
+        self._store: Store | None = None
+        self._audit: AuditLog | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -40,23 +94,133 @@ class EmbeddedApiServer:
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()
 
+    # -- life -------------------------------------------------------------------------------------
+
     async def start(self) -> None:
-        self.store = Store(self.state / "apiserver.db", self.settings.store)
+        """Serves when it returns. Raises OSError if the address cannot be bound."""
+        await asyncio.to_thread(self._load)
+        self._spawn("janitor", self.janitor.run())
+        self._spawn("checkpoints", self._keep_folded())
+        self._server = await self._listen()
+        self.store.set_meta("port", str(self._server.port))
+        bootstrap.fill(self.registry, self.addresses, self.settings.host, self._server.port)
+        self._write_kubeconfig()
+        self._log.info("embedded API server at {}, version {}", self.url, self.store.version)
+
+    def _load(self) -> None:
+        """Everything from disk; large stores take a while, and nobody else is here yet."""
+        settings = self.settings
+        self._store = Store(self.state / DATABASE, StoreSettings(history_events=settings.history))
         self.backend = CacheBackend()
-        self.registry = Registry(self.store, self.backend)
-        self.addresses = Addresses()
+        self.registry = Registry(
+            self._store,
+            self.backend,
+            RegistrySettings(
+                max_object=settings.max_object, cache=CacheSettings(window_events=settings.history)
+            ),
+        )
+        self.addresses = Addresses(settings.cluster_ips)
+        self.janitor = Janitor(self.registry, self._wall)
+        self.registry.listen(self._on_commit)
         for storage in bootstrap.storages():
             self.registry.add(storage)
-        self.writer = KubeWriter(self.registry, self.addresses)
-        hooks = Hooks(writer=self.writer)
-        app = build_app(self.backend, hooks, self.settings.serve)
-        self._server = await start_server(app, self.settings.host, self.settings.port)
-        bootstrap.fill(self.registry, self.addresses, self.settings.host, self._server.port)
+        for storage in self.registry.storages.values():
+            self.janitor.look_at(storage)
+        bulk.note_services(self.registry, self.addresses)
+        self.writer = KubeWriter(self.registry, self.addresses, self._wall)
+
+    def _on_commit(
+        self, storage: Storage, key: str, obj: Object | None, _before: Entry | None
+    ) -> None:
+        if storage.name == "services":
+            self.addresses.note(key, obj)
+        if self.store.checkpoint_due:
+            self._fold.set()
+
+    async def _keep_folded(self) -> None:
+        """The write-ahead log is folded in by a thread: its fsyncs never hold the loop."""
+        while True:
+            await self._fold.wait()
+            self._fold.clear()
+            await asyncio.to_thread(self.store.checkpoint)
+
+    async def _listen(self) -> Server:
+        settings = self.settings
+        if settings.audit_bytes:
+            self._audit = AuditLog(self.state / "audit.jsonl", settings.audit_bytes, self._wall)
+        hooks = Hooks(
+            writer=self.writer, authenticate=Authenticator(settings.tokens), audit=self._audit
+        )
+        app = build_app(self.backend, hooks, settings.serve)
+        tls = None if settings.tls is None else _tls(settings.tls)
+        kept = int(self.store.meta("port") or 0)
+        if not settings.port and kept:
+            with contextlib.suppress(OSError):  # taken by another meanwhile: choose anew
+                return await start_server(app, settings.host, kept, tls=tls)
+            app = build_app(self.backend, hooks, settings.serve)
+        return await start_server(app, settings.host, settings.port, tls=tls)
+
+    async def stop(self) -> None:
+        """Ends watches cleanly, then closes the store. May be called half-started, and twice."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
+        await self._own_tasks.close(5.0)
+        if self._audit is not None:
+            self._audit.close()
+        store, self._store = self._store, None
+        if store is not None:
+            await asyncio.to_thread(store.close)
+
+    # -- what others use --------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        assert self._store is not None, "the API server is not running"
+        return self._store
 
     @property
     def url(self) -> str:
-        return f"http://{self.settings.host}:{self._server.port}"
+        """Where it serves; "" while it does not."""
+        if self._server is None:
+            return ""
+        scheme = "http" if self.settings.tls is None else "https"
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"{scheme}://{host}:{self._server.port}"
 
-    async def stop(self) -> None:
-        await self._server.stop()
-        self.store.close()
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state / "kubeconfig"
+
+    def _write_kubeconfig(self) -> None:
+        tls = self.settings.tls
+        token = next(iter(self.settings.tokens), "")
+        kubeconfig.write(self.kubeconfig, self.url, token, tls.certificate if tls else None)
+
+    def put_many(self, storage: str, objects: Iterable[Object]) -> int:
+        """Keep objects in bulk, past HTTP and validation; the last version. See `bulk.put_many`."""
+        return bulk.put_many(self.registry, self.addresses, storage, objects, self._wall())
+
+    def forget_history(self) -> None:
+        """Watches and continued lists from before now get 410, also after a restart."""
+        self.registry.forget_history()
+
+    def counts(self) -> dict[str, int]:
+        """Objects by storage name, where there are any."""
+        storages = self.registry.storages.values()
+        return {each.name: len(each.cache) for each in storages if len(each.cache)}
+
+
+def erase(state: Path) -> None:
+    """Forget everything of a stopped server, as if its etcd had been lost: versions start anew."""
+    for suffix in ("", "-wal", "-shm"):
+        (state / (DATABASE + suffix)).unlink(missing_ok=True)
+
+
+def _tls(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate, files.key)
+    if files.client_ca is not None:
+        context.load_verify_locations(files.client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context

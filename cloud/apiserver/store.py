@@ -200,6 +200,8 @@ class Store:
         self.version = writes[-1].version
         self._unfolded += size + 1024 * len(writes)  # pages are larger than what is in them
         self._count(writes)
+        if self._unfolded > self.settings.wal_bytes:  # folding beside us does not keep up
+            self.checkpoint()
 
     def _count(self, writes: Sequence[Write]) -> None:
         for write in writes:
@@ -236,11 +238,6 @@ class Store:
     @property
     def checkpoint_due(self) -> bool:
         return self._unfolded > self.settings.checkpoint_bytes
-
-    @property
-    def checkpoint_overdue(self) -> bool:
-        """Writes must wait: the log grew while folding never caught up."""
-        return self._unfolded > self.settings.wal_bytes
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the database. Made for a thread: it has its fsyncs."""

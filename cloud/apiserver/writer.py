@@ -6,6 +6,7 @@ nothing is locked and no conflict is ever our own. `prepare.py` and `deletion.py
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from actors.kube.filters import make_filter
 from actors.kube.resource import key_of
+from actors.kube.selectors import SelectorError, parse_fields, parse_labels
 from actors.kube.serve.api import RequestInfo, WriteResult
 from actors.kube.status_errors import (
     already_exists,
@@ -39,6 +42,7 @@ from cloud.apiserver.strategic import strategic_merge
 
 Object = dict[str, Any]
 KEPT_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+SLICE = 100  # objects deleted in one commit: about 10 ms
 NAME_TRIES = 8  # for generateName, as upstream
 
 
@@ -89,6 +93,8 @@ class KubeWriter:
                 return self._patch(target, body, content_type)
             case "delete", "":
                 return self._delete(target, body, content_type)
+            case "deletecollection", "":
+                return await self._delete_many(target, body, content_type)
         raise method_not_allowed(target.info.group, target.info.plural, target.info.verb)
 
     def _rules(self, target: Target, key: str) -> Rules:
@@ -145,7 +151,7 @@ class KubeWriter:
             )
             name = str(obj["metadata"].get("name", ""))
             error = forbidden(target.info.group, target.info.plural, name, why)
-            error.details["causes"] = [_terminating(namespace)]
+            error.details = (error.details or {}) | {"causes": [_terminating(namespace)]}
             raise error
 
     # -- update and patch -------------------------------------------------------------------------
@@ -237,15 +243,36 @@ class KubeWriter:
         check_preconditions(options, old["metadata"], info.group, info.plural)
         if target.storage.name == "namespaces" and info.name in KEPT_NAMESPACES[:1]:
             raise forbidden("", "namespaces", info.name, "this namespace may not be deleted")
-        grace = deletion.grace_of(kind, old, options.get("gracePeriodSeconds"))
-        new = deletion.marked(old, requests.propagation(options), grace, self._wall())
-        if kind == "Namespace":
-            new = new | {"status": new.get("status", {}) | {"phase": "Terminating"}}
-        if deletion.is_over(kind, new):
+        policy, grace = requests.propagation(options), options.get("gracePeriodSeconds")
+        new = deletion.deleted(kind, old, policy, grace, self._wall())
+        if new is None:
             return self._remove(target, target.key, None)
-        if new == old:
+        if new is old:
             return WriteResult(200, msgspec.json.encode(old))
         return self._keep(target, target.key, Prepared(_copied(new)), 200)
+
+    async def _delete_many(self, target: Target, body: bytes, content_type: str) -> WriteResult:
+        """A slice at a time, so that others are served meanwhile."""
+        options = requests.delete_options(body, content_type, target.info.query)
+        policy, grace = requests.propagation(options), options.get("gracePeriodSeconds")
+        dry_run = bool(target.options.dry_run or options.get("dryRun"))
+        resource = target.view.resource
+        entries = selected(target)
+        for start in range(0, len(entries), SLICE):
+            edits = [
+                deleting(target.storage, entry.key, policy, grace, self._wall())
+                for entry in entries[start : start + SLICE]
+            ]
+            if not dry_run:
+                self._registry.commit([edit for edit in edits if edit is not None])
+            await asyncio.sleep(0)
+        head = {
+            "kind": resource.list_kind_or_default,
+            "apiVersion": resource.api_version,
+            "metadata": {"resourceVersion": str(self._registry.store.version)},
+            "items": [msgspec.Raw(entry.raw) for entry in entries],
+        }
+        return WriteResult(200, msgspec.json.encode(head))
 
     def _remove(self, target: Target, key: str, shown: Object | None) -> WriteResult:
         """`shown` is the answer to an update that ended the object; a delete gets a Status."""
@@ -264,6 +291,35 @@ class KubeWriter:
         }
         status = success({name: value for name, value in details.items() if value})
         return WriteResult(200, msgspec.json.encode(status))
+
+
+def selected(target: Target) -> list[Entry]:
+    """What a collection request is about. Raises ApiError 400."""
+    info, cache = target.info, target.storage.caches[target.view.resource.name]
+    try:
+        filter_ = make_filter(
+            cache.resource,
+            cache.reader,
+            info.namespace,
+            "",
+            parse_labels(info.query.get("labelSelector", "")),
+            parse_fields(info.query.get("fieldSelector", "")),
+        )
+    except SelectorError as error:
+        raise bad_request(str(error)) from error
+    return [entry for entry in cache.snapshot().entries if filter_.matches(entry, cache.reader)]
+
+
+def deleting(
+    storage: Storage, key: str, policy: str, grace: int | None, wall: float
+) -> Edit | None:
+    """The edit by which an object is deleted or marked so; None if there is nothing to do."""
+    entry = storage.get(key)
+    if entry is None:
+        return None
+    old = msgspec.json.decode(entry.raw)
+    new = deletion.deleted(storage.resource.kind, old, policy, grace, wall)
+    return None if new is old else Edit(storage, key, None if new is None else _copied(new))
 
 
 def _terminating(namespace: str) -> Object:
