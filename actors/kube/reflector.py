@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from loguru import Logger
 
 CLUSTER_IDENTITY = "/api/v1/namespaces/kube-system"  # its uid is the usual id of a cluster
+METADATA_ONLY = (
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+    "application/json"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ OnBatch = Callable[[SourceBatch], Awaitable[None]]
 class Reflector:
     """`run` goes on until cancelled, or raises ResourceGone. `on_batch` is awaited in order.
 
-    `items` is the state that has been handed on; their bytes are shared with the changes.
+    `items` is the state that has been handed on; their bytes are shared with the changes. `accept`
+    may ask for less than whole objects (METADATA_ONLY).
     """
 
     def __init__(
@@ -97,12 +103,14 @@ class Reflector:
         known: Known = Known(),
         settings: ReflectorSettings | None = None,
         clock: Clock | None = None,
+        accept: str = "application/json",
     ) -> None:
         self.resource = resource
         self.items: dict[str, Item] = {}
         self.stats = ReflectorStats()
         self._client = client
         self._path = path_of(resource)
+        self._accept = accept
         self._shape = Shape(resource.api_version, resource.kind)
         self._on_batch = on_batch
         self._log = log
@@ -222,7 +230,7 @@ class Reflector:
         found: dict[str, Item] = {}
         query, version = request.query, 0
         while True:
-            body = await self._client.get(self._path, query)
+            body = await self._client.get(self._path, query, self._accept)
             self._began = self._began or self._clock.monotonic()
             self.stats.bytes += len(body)
             page = self._shape.page(body)
@@ -233,7 +241,7 @@ class Reflector:
             query = (("limit", dict(request.query)["limit"]), ("continue", page.continue_))
 
     async def _watch(self, request: Request) -> None:
-        async with self._client.stream(self._path, request.query) as stream:
+        async with self._client.stream(self._path, request.query, self._accept) as stream:
             self._began = self._clock.monotonic()
             lines = Lines()
             async with aclosing(stream.chunks()) as chunks:

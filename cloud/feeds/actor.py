@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.actor import Actor, Context
 from actors.backoff import Backoff, RestartPolicy
+from actors.kube.builtin import CRDS
 from actors.kube.client import ApiAccess, ClusterClient
 from actors.kube.client_errors import KubeError, Unreachable
 from actors.kube.discovery import discover, resolve
-from actors.kube.reflector import ReflectorSettings
+from actors.kube.reflector import (
+    METADATA_ONLY,
+    Reflector,
+    ReflectorSettings,
+    ResourceGone,
+    SourceBatch,
+)
 from actors.kube.resource import Resource
 from bus import subjects
 from bus.feed.publishing import FeedPublisher, Ticker
@@ -25,6 +33,7 @@ from cloud.feeds.source import Making, SourceFeed
 
 CATALOG = "catalog"
 MEMORY = "feeds.json"
+GATHER = 0.05  # seconds; CRDs come in bursts, one look will do
 LOOKS = RestartPolicy(first=1.0, factor=1.5, ceiling=10.0)
 
 
@@ -98,6 +107,7 @@ class Feeds(Actor[FeedsSettings]):
         if self._found:
             await self._apply()
         spawn("resources", self._keep_resources())
+        spawn("definitions", self._watch_definitions())
 
     async def on_config(self, settings: FeedsSettings) -> None:
         if replace(settings, resources=()) != replace(self.settings, resources=()):
@@ -138,8 +148,27 @@ class Feeds(Actor[FeedsSettings]):
                 async with asyncio.timeout(pause):
                     await self._look.wait()
                 tries.failures = 0
+                await asyncio.sleep(GATHER)
             except TimeoutError:
                 continue
+
+    async def _watch_definitions(self) -> None:
+        """A CRD that comes, goes or changes is a reason to look. Where they may not be read,
+        new resources are found a little later."""
+        reflector = Reflector(
+            self._client,
+            CRDS,
+            self._on_definitions,
+            self.context.log,
+            settings=self.settings.reflector,
+            accept=METADATA_ONLY,
+        )
+        with suppress(ResourceGone):
+            await reflector.run()
+
+    async def _on_definitions(self, batch: SourceBatch) -> None:
+        if batch.changes:
+            self._look.set()
 
     async def _discover(self) -> bool:
         """One look; True if every resource was found."""
