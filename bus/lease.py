@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from bus.api import Bus, Message, Subscription
-from bus.errors import BusError, Conflict, LeaseLost
+from bus.errors import BusDown, BusError, Conflict, LeaseLost
 from bus.jetstream import EXPECT, TTL, NoStream, ensure_stream, last, store
 
 log = logging.getLogger(__name__)
@@ -400,4 +400,6 @@ class Elector:
     def _note(self, error: Exception) -> None:
         if str(error) != self._trouble:
             self._trouble = str(error)
-            log.info("lease %s: %s", self.name, error)
+            # A link that is down is told by the connection itself.
+            level = logging.DEBUG if isinstance(error, BusDown) else logging.INFO
+            log.log(level, "lease %s: %s", self.name, error)

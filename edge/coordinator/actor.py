@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ from bus.feed import FeedSettings
 from bus.fence import Fenced, Guard, Guarded
 from bus.lease import Elector, JetStreamLeases
 from bus.table import JetStreamTable
-from edge.coordinator.shelf import Ends
+from edge.coordinator.shelf import Ends, Shelf
 from edge.coordinator.term import Term
+from edge.metrics import Figure, Figures, follower_figures, one
 
 LEASE = "coordinator"
 
@@ -37,6 +38,7 @@ class Coordinator(Actor[CoordinatorSettings]):
         self._changed = asyncio.Event()
         self._term: Term | None = None
         self._running: asyncio.Task[None] | None = None
+        context.metrics.register(Figures(*self._figures()))
         self.elector = Elector(
             JetStreamLeases(self._pool),
             LEASE,
@@ -54,6 +56,34 @@ class Coordinator(Actor[CoordinatorSettings]):
     async def on_stop(self) -> None:
         await self._end_term()
         await self.elector.release()
+
+    def _figures(self) -> tuple[Figure, ...]:
+        return (
+            *follower_figures(
+                "atoll_coordinator_feed",
+                lambda: {name: shelf.follower for name, shelf in self._shelves().items()},
+            ),
+            Figure(
+                "atoll_coordinator_active",
+                "Whether this node coordinates the pool",
+                one(lambda: self._term is not None),
+            ),
+            Figure(
+                "atoll_coordinator_unwritten_objects",
+                "Objects that the pool's table has no room for",
+                lambda: {name: shelf.unwritten for name, shelf in self._shelves().items()},
+                "feed",
+            ),
+            Figure(
+                "atoll_coordinator_fenced_messages",
+                "Messages of a replaced leader, refused",
+                one(lambda: self._guard.refused),
+                is_counter=True,
+            ),
+        )
+
+    def _shelves(self) -> Mapping[str, Shelf]:
+        return self._term.shelves if self._term is not None else {}
 
     async def _follow_election(self) -> None:
         while True:
@@ -97,7 +127,6 @@ class Coordinator(Actor[CoordinatorSettings]):
             await asyncio.wait([running])
 
     def status(self) -> dict[str, Any]:
-        shelves = self._term.shelves if self._term is not None else {}
         return {
             **self.elector.status(),
             "active": self._term is not None,
@@ -109,6 +138,6 @@ class Coordinator(Actor[CoordinatorSettings]):
                     "age": shelf.follower.age(),
                     "unwritten": shelf.unwritten,
                 }
-                for name, shelf in shelves.items()
+                for name, shelf in self._shelves().items()
             },
         }

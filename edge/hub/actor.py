@@ -20,6 +20,7 @@ from bus.fence import Guard, Guarded
 from edge.hub.backend import HubBackend
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.sources import Source, choose
+from edge.metrics import Figure, Figures, follower_figures, one
 
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
 
@@ -51,6 +52,30 @@ class Hub(Actor[HubActorSettings]):
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
         self._server: Server | None = None
+        self._moves = 0
+        context.metrics.register(
+            Figures(
+                *follower_figures("atoll_hub_feed", lambda: self._feeds.followers),
+                Figure(
+                    "atoll_hub_source",
+                    "Whom the hub follows (1: this one)",
+                    lambda: {source.value: float(source is self._source) for source in Source},
+                    "source",
+                ),
+                Figure(
+                    "atoll_hub_source_changes",
+                    "Changes of whom the hub follows",
+                    one(lambda: self._moves),
+                    is_counter=True,
+                ),
+                Figure(
+                    "atoll_hub_fenced_messages",
+                    "Messages of a replaced coordinator, refused",
+                    one(lambda: self._guard.refused),
+                    is_counter=True,
+                ),
+            )
+        )
 
     async def on_start(self) -> None:
         self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
@@ -111,6 +136,7 @@ class Hub(Actor[HubActorSettings]):
     async def _change_source(self, source: Source) -> None:
         self.context.log.info("follows {} (was: {})", source.value, self._source.value)
         self._source = source
+        self._moves += 1
         if source is not Source.NONE:
             await self._feeds.move(self._upstream(source))
 
@@ -128,4 +154,9 @@ class Hub(Actor[HubActorSettings]):
                 for name, followed in self._feeds.followed.items()
             },
             "refused": self._guard.refused,
+            "problems": {
+                name: dict(follower.core.problems)
+                for name, follower in self._feeds.followers.items()
+                if follower.core.problems
+            },
         }

@@ -99,7 +99,7 @@ class HubFeeds:
 
     async def move(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        for follower in self._followers():
+        for follower in self.followers.values():
             await follower.move(upstream.bus, upstream.subjects)
 
     def resources(self) -> tuple[Resource, ...]:
@@ -114,12 +114,17 @@ class HubFeeds:
         return self._followed
 
     @property
+    def followers(self) -> Mapping[str, FeedFollower]:
+        """By feed, the catalog's included."""
+        found = {CATALOG: self._catalog}
+        for name, followed in self._followed.items():
+            if followed.follower is not None:
+                found[name] = followed.follower
+        return found
+
+    @property
     def catalog_known(self) -> bool:
         return self._catalog.synced.is_set()
-
-    def _followers(self) -> list[FeedFollower]:
-        others = (followed.follower for followed in self._followed.values())
-        return [self._catalog, *(follower for follower in others if follower is not None)]
 
     async def _on_catalog(self, _batch: Batch) -> None:
         self._catalog_changed.set()

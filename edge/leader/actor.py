@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from actors.actor import Actor, Context
 from bus.fence import Fenced
 from bus.lease import Elector, JetStreamLeases
 from edge.leader.relay import Relay, RelayCounters
+from edge.metrics import Figure, Figures, one
 
 LEASE = "hub-leader"
 
@@ -30,6 +32,7 @@ class Leader(Actor[LeaderSettings]):
         self._changed = asyncio.Event()
         self._relay: Relay | None = None
         self._counters = RelayCounters()  # of all terms
+        context.metrics.register(Figures(*self._figures()))
         self.elector = Elector(
             JetStreamLeases(self._pool),
             LEASE,
@@ -50,6 +53,20 @@ class Leader(Actor[LeaderSettings]):
         self._forget_link()
         await self._stand_down()
         await self.elector.release()
+
+    def _figures(self) -> tuple[Figure, ...]:
+        def counter(name: str, text: str, read: Callable[[], float]) -> Figure:
+            return Figure(f"atoll_leader_{name}", text, one(read), is_counter=True)
+
+        counters = self._counters
+        return (
+            Figure("atoll_leader", "Whether this node leads", one(lambda: self.elector.is_leader)),
+            counter("frames", "Frames from the cloud", lambda: counters.frames),
+            counter("frame_bytes", "Bytes of these and of ticks", lambda: counters.frame_bytes),
+            counter("syncs", "Sync requests to the cloud", lambda: counters.syncs),
+            counter("sync_bytes", "Bytes of the answers", lambda: counters.sync_bytes),
+            counter("not_handed_on", "Messages lost here", lambda: counters.failures),
+        )
 
     def _on_link(self, up: bool) -> None:
         """Candidacy follows the link: a leader without one resigns before its lease runs out."""
