@@ -1,8 +1,8 @@
 """Leases: who, of several, may act. Held in JetStream KV with a server-side TTL.
 
 The recipe (measured in the design's facts-nats, section 4): a holder renews by compare-and-set on
-its own last revision with a TTL; candidates hear the renewals, and when they fall silent for the TTL
-take over by compare-and-set on whatever is stored, an expiry marker included. Only the server's
+its own last revision with a TTL; candidates hear the renewals, and when they fall silent for the
+TTL take over by compare-and-set on whatever is stored, an expiry marker included. Only the server's
 clock and each process's own monotonic clock count, so wall clocks may be hours apart.
 
 A holder stops believing in itself at 0.8 of the TTL counted from *before* the renewal was sent,
@@ -329,9 +329,9 @@ class Elector:
                 # store has it, and a restarted store lets leases live on. Ask now and then.
                 await self._rest(min(0.1, self._renew) * random.uniform(0.5, 1.0))
                 return
-            if await self._rest(self._ttl - silence + random.uniform(0.0, 0.05)):
-                if self._holder is None or not self._may_run.is_set():
-                    return
+            woken = await self._rest(self._ttl - silence + random.uniform(0.0, 0.05))
+            if woken and (self._holder is None or not self._may_run.is_set()):
+                return
 
     async def _hold(self) -> None:
         while self._may_run.is_set() and self._grant is not None:
