@@ -44,7 +44,7 @@ class Stage:
         """
         rebase = new.lineage != old.lineage
         keys = self._touched
-        if rebase or self._whole:
+        if self._whole:
             keys = visible.items.keys() | self.state.items.keys()
         changes, refused = [], 0
         for key in keys:
