@@ -1,24 +1,39 @@
 """THE permission table: who may say and hear what on a bus.
 
-The subject proves the sender, because the server checks it: a node publishes only under its own pool
-and node tokens, and hears only the feeds and its own inbox. Nothing is shared under `_INBOX.>`, so
-nobody can slip an answer to somebody else or read one.
+The subject proves the sender, because the server checks it: a node publishes only under its own
+pool and node tokens, and hears only the feeds and its own inbox. So ApiGate may act as exactly the
+node that the subject names, and nobody reads another one's answers.
 
-|                 | may publish                                   | may subscribe to                 |
-|-----------------|-----------------------------------------------|----------------------------------|
-| cloud bus, node | its api/beat/link/up subjects, sync requests  | feeds, its own inbox and `down`  |
-| cloud bus, site | everything (the site's own actors)            | everything                       |
-| pool bus, node  | the pool's feeds (any node may be leader or   | everything of the pool's,        |
-|                 | coordinator: leases fence them), its own beat,| its own inbox                    |
-|                 | JetStream of the pool                         |                                  |
+  who               may publish                            may subscribe to
+  ----------------  -------------------------------------  ------------------------------------
+  node,             api/beat/link.<pool>.<node>            feed.data.*, feed.tick
+  on the cloud bus  up.<pool>.<node>.>                     down.<pool>.<node>.>
+                    feed.sync.* (requests)                 its own inbox
+  the cloud's own   everything                             everything
+  actors
+  node,             pool.up.>, pool.feed.>                 pool.>
+  on its pool bus   pool.beat.<node>                       $KV.>
+                    JetStream of the pool's bus            its own inbox
 
-Answers: on the cloud bus only the site's actors answer. On the pool bus nodes answer each other's
-sync requests, so they may publish into inboxes of their own pool.
+* A message of a kind that only the cloud says (feed.data.*, feed.tick, down.*) cannot come from a
+  node. On the pool bus any node may be leader or coordinator, so there leases and fences
+  (`bus/fence.py`), not subjects, tell whose word counts.
+* Answers: everybody may answer, once and within `ANSWER_SECONDS`, whoever's request the server gave
+  him; wherever the answer goes. Nobody may publish into an inbox otherwise.
+* Trust ends at the pool: its nodes share JetStream, where one could delete what another wrote. It
+  is a copy; the truth is in the API server, which a node reaches only under its own name.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from bus.subjects import api, beat, link, node_token, pool_beat, token
+
+ANSWER_SECONDS = 60  # the longest request (a slow write through ApiGate) with room to spare
+
+ADMIN_INBOX = "_INBOX._cloud"
+"""Where answers to the cloud's own actors come; no pool can be called so."""
 
 
 class Permissions(NamedTuple):
@@ -28,7 +43,7 @@ class Permissions(NamedTuple):
 
 def inbox_prefix(pool: str, node: str) -> str:
     """Where answers to this node's requests come."""
-    return f"_INBOX.{pool}.{node}"
+    return f"_INBOX.{node_token(pool, node)}"
 
 
 def cloud_admin() -> Permissions:
@@ -36,14 +51,11 @@ def cloud_admin() -> Permissions:
     return Permissions((">",), (">",))
 
 
-ADMIN_INBOX = "_INBOX.cloud"
-
-
 def cloud_node(pool: str, node: str) -> Permissions:
     """A node of a pool, on the cloud bus."""
-    own = f"{pool}.{node}"
+    own = node_token(pool, node)
     return Permissions(
-        publish=(f"api.{own}", f"beat.{own}", f"link.{own}", f"up.{own}.>", "feed.sync.*"),
+        publish=(api(pool, node), beat(pool, node), link(pool, node), f"up.{own}.>", "feed.sync.*"),
         subscribe=("feed.data.*", "feed.tick", f"down.{own}.>", f"{inbox_prefix(pool, node)}.>"),
     )
 
@@ -54,12 +66,11 @@ def pool_node(pool: str, node: str) -> Permissions:
         publish=(
             "pool.up.>",
             "pool.feed.>",
-            f"pool.beat.{node}",
-            f"_INBOX.{pool}.>",
+            pool_beat(token(node)),
             "$JS.API.>",
             "$JS.ACK.>",
             "$JS.FC.>",
             "$KV.>",
         ),
-        subscribe=("pool.>", "$KV.leases.>", f"{inbox_prefix(pool, node)}.>"),
+        subscribe=("pool.>", "$KV.>", f"{inbox_prefix(pool, node)}.>"),
     )

@@ -1,6 +1,12 @@
-"""Every subject, joined here and nowhere else."""
+"""Every subject, joined here and nowhere else; and what is a subject at all.
+
+Names of pools, nodes and feeds become tokens. A name with a dot or a wildcard in it would change
+who may say what (see `permissions.py`), so joining one raises ValueError.
+"""
 
 from __future__ import annotations
+
+import re
 
 from bus.feed.types import FeedSubjects
 
@@ -13,22 +19,67 @@ POOL_UP_FEEDS = FeedSubjects(frames="pool.up.data.", sync="pool.up.sync.", tick=
 POOL_FEEDS = FeedSubjects(frames="pool.feed.data.", sync="pool.feed.sync.", tick="pool.feed.tick")
 """The coordinator's feeds, for all hubs of the pool (fenced by `coordinator`)."""
 
+_TOKEN = r"[^\s.*>\x00-\x20\x7f]+"
+_IS_TOKEN = re.compile(_TOKEN)
+_IS_SUBJECT = re.compile(rf"{_TOKEN}(?:\.{_TOKEN})*")
+_IS_PATTERN = re.compile(rf"(?:(?:{_TOKEN}|\*)\.)*(?:{_TOKEN}|\*|>)")
+
 
 def api(pool: str, node: str) -> str:
     """A node's HTTP requests to ApiGate; the subject proves who asks."""
-    return f"api.{pool}.{node}"
+    return f"api.{node_token(pool, node)}"
 
 
 def beat(pool: str, node: str) -> str:
     """A node's heartbeats to the cloud."""
-    return f"beat.{pool}.{node}"
+    return f"beat.{node_token(pool, node)}"
 
 
 def link(pool: str, node: str) -> str:
     """A node's echo to the cloud."""
-    return f"link.{pool}.{node}"
+    return f"link.{node_token(pool, node)}"
 
 
 def pool_beat(node: str) -> str:
     """A node's heartbeats to its coordinator."""
-    return f"pool.beat.{node}"
+    return f"pool.beat.{token(node)}"
+
+
+def node_token(pool: str, node: str) -> str:
+    """What tells a node from all others on the cloud bus: two tokens."""
+    return f"{token(pool)}.{token(node)}"
+
+
+def token(name: str) -> str:
+    """The name, if it can be one token of a subject. Raises ValueError."""
+    if not _IS_TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be a token of a subject")
+    return name
+
+
+def check_subject(subject: str) -> None:
+    """Raises ValueError if nothing can be published there."""
+    if not _IS_SUBJECT.fullmatch(subject):
+        raise ValueError(f"{subject!r} is not a subject")
+
+
+def check_pattern(pattern: str) -> None:
+    """Raises ValueError if it cannot be subscribed to."""
+    if not _IS_PATTERN.fullmatch(pattern):
+        raise ValueError(f"{pattern!r} is not a subject, nor a pattern of subjects")
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subscription to `pattern` hears what is published to `subject`.
+
+    Also for a pattern as `subject`: whether the first allows all that the second does.
+    """
+    wanted, given = pattern.split("."), subject.split(".")
+    for index, part in enumerate(wanted):
+        if part == ">":
+            return len(given) > index
+        if index >= len(given) or given[index] == ">":
+            return False
+        if part not in ("*", given[index]):
+            return False
+    return len(wanted) == len(given)

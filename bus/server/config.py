@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from bus.permissions import ANSWER_SECONDS
 from bus.server.settings import ServerSettings, ServerUser
 
 USERS = "users.conf"  # included, so that it can be replaced while the server runs
@@ -59,6 +60,7 @@ def users_text(users: Iterable[ServerUser]) -> str:
             "permissions": {
                 "publish": {"allow": list(user.publish)},
                 "subscribe": {"allow": list(user.subscribe)},
+                "allow_responses": {"max": 1, "expires": f"{ANSWER_SECONDS}s"},
             },
         }
         for user in users

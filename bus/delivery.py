@@ -1,0 +1,81 @@
+"""Hands a subscription's messages to its handler: one after the other, bounded, errors logged."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from bus.api import Handler, Message
+
+log = logging.getLogger(__name__)
+
+_OVERHEAD: Final = 256  # bytes that a waiting message costs besides its data
+_TURN: Final = 64  # messages handled before others get the loop
+
+
+class Delivery:
+    """Outlives sessions, so a handler that is at work when the link breaks finishes its work."""
+
+    def __init__(
+        self, subject: str, handler: Handler, limit: int, on_drop: Callable[[str], None]
+    ) -> None:
+        self.subject = subject
+        self._handler = handler
+        self._limit = limit
+        self._on_drop = on_drop
+        self._waiting = 0  # bytes
+        self._is_closed = False
+        self._queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._task = asyncio.create_task(self._run(), name=f"handler of {subject}")
+
+    def put(self, message: Message) -> None:
+        """The newest message is the one that drops where the handler is too slow."""
+        if self._is_closed:
+            return
+        if self._waiting > 0 and self._waiting + _size(message) > self._limit:
+            self._on_drop(self.subject)
+            return
+        self._waiting += _size(message)
+        self._queue.put_nowait(message)
+
+    async def close(self) -> None:
+        """No handler call starts any more; one under way is cancelled, unless it is our caller."""
+        self._is_closed = True
+        if self._task is asyncio.current_task():
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        handled = 0
+        while not self._is_closed:
+            message = await self._queue.get()
+            self._waiting -= _size(message)
+            await self._handle(message)
+            handled += 1
+            if handled % _TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            result = self._handler(message)
+            if inspect.isawaitable(result):
+                await result
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            log.error("handler of %s was cancelled by what it waited for", self.subject)
+        except Exception:
+            log.exception("handler of %s failed", self.subject)
+
+
+def _size(message: Message) -> int:
+    return len(message.data) + _OVERHEAD
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
