@@ -137,6 +137,12 @@ class Snapshot(NamedTuple):
         end = bisect_left(self.entries, f"{namespace}0", key=by_key)  # "0" comes next after "/"
         return max(low, start), end
 
+    def at(self, key: str, low: int, high: int) -> tuple[int, int]:
+        """The slice of one key within `low..high`."""
+        index = bisect_left(self.entries, key, low, high, key=attrgetter("key"))
+        is_there = index < high and self.entries[index].key == key
+        return index, index + is_there
+
 
 class Taken(NamedTuple):
     """What a watcher takes: events `start..end` of the window, ever counted."""

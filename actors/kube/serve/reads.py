@@ -190,6 +190,9 @@ async def _cut(
 ) -> Page:
     """The matching entries, at most `limit` of them if that is given."""
     low, high = snapshot.within(filter_.namespace, after)
+    exact = filter_.exact_key(cache.resource.namespaced)
+    if exact is not None:
+        low, high = snapshot.at(exact, low, high)
     if not limit and filter_ == Filter(filter_.namespace):
         return Page(snapshot.version, snapshot.entries[low:high])
     breather = Breather()

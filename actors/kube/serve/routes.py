@@ -74,7 +74,8 @@ def _with_verb(info: RequestInfo, method: str) -> RequestInfo:
     verb = _VERBS.get(method, method.lower())
     if not info.name:
         if verb == "get":
-            verb = "watch" if is_true(info.query.get("watch", "false")) else "list"
+            wants_watch = method == "GET" and is_true(info.query.get("watch", "false"))
+            verb = "watch" if wants_watch else "list"
         elif verb == "delete":
             verb = "deletecollection"
     return replace(info, verb=verb)

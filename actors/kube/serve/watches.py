@@ -2,8 +2,9 @@
 
 Each watch is a request's task that takes what the window of its cache holds behind its cursor,
 writes it at one go, and sleeps until there is more. What one watch encoded its equals reuse
-(`Batches`). A client that takes nothing for a while, or falls too far behind, loses its connection;
-it holds nothing meanwhile but its cursor and what the socket has buffered.
+(`Batches`). A client that falls too far behind is told to come back by a clean end, one that takes
+nothing any more loses its connection; meanwhile it holds nothing but its cursor and what the socket
+has buffered.
 """
 
 from __future__ import annotations
@@ -140,8 +141,8 @@ class Watches:
             await stream.run(filter_, options)
         except ConnectionError:
             pass  # the client went
-        except (Overflow, TimeoutError):
-            logger.info("a watch of {} is cut off: too slow", stream.cache.resource.name)
+        except TimeoutError:
+            logger.info("a watch of {} is cut off: stalled", stream.cache.resource.name)
             stream.abort()
         finally:
             self._open.discard(stream)
@@ -180,7 +181,7 @@ class Stream:
             self._request.transport.abort()
 
     async def run(self, filter_: Filter, options: ListOptions) -> None:
-        """Raises Overflow, TimeoutError (both: too slow) and ConnectionError."""
+        """Raises TimeoutError when the client takes nothing any more, and ConnectionError."""
         timeout = options.timeout if options.timeout > 0 else self._random_timeout()
         until = asyncio.get_running_loop().time() + timeout
         try:
@@ -189,7 +190,11 @@ class Stream:
             await self._follow(start.watcher, until, options.bookmarks)
         except TooOld as error:
             await self._write(event_line("ERROR", expired(str(error)).body()))
-        await self._response.write_eof()
+        except Overflow:
+            # A clean end lets it resume where it is; an abrupt one would make it list anew.
+            logger.info("a watch of {} is ended: too slow", self.cache.resource.name)
+        async with asyncio.timeout(self._settings.stall):
+            await self._response.write_eof()
 
     def _random_timeout(self) -> float:
         """Spread, so that the clients of a restarted server do not come back together for ever."""

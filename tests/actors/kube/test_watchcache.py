@@ -21,7 +21,7 @@ from actors.kube.watchcache import (
     Watcher,
     see,
 )
-from bus.feed.types import Item
+from bus.feed.types import Change, Item
 from tests.actors.kube.objects import Source, gone, put
 
 Seen = tuple[str, str, int]  # type, name, resourceVersion
@@ -425,6 +425,39 @@ def follow(state: dict[str, int], seen: list[Seen]) -> None:
             del state[name]
         else:
             state[name] = version
+
+
+_BATCHES = st.lists(
+    st.lists(st.tuples(st.sampled_from(["put", "delete"]), st.integers(0, 4)), max_size=6),
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches=_BATCHES, start=st.integers(0, 7), data=st.data())
+def test_batches_of_a_sync_in_any_order_make_sense(
+    batches: list[list[Op]], start: int, data: st.DataObject
+) -> None:
+    """As after a sync: one change a key, versions in no order, deletes at unknown times."""
+    cache = WatchCache(CONFIGMAPS)
+    cache.replace({}, 10)
+    state: dict[str, int] = {}
+    listed_at = 10
+    for index, batch in enumerate(batches):
+        if index == start:
+            state = {e.key: e.version for e in cache.snapshot().entries}
+            listed_at = cache.version
+        target = cache.version + 20
+        changes: dict[str, Change] = {}
+        for what, number in batch:
+            version = data.draw(st.integers(cache.version + 1, target))
+            key = f"default/n{number}"
+            changes[key] = put(CONFIGMAPS, key, version) if what == "put" else gone(key, 1)
+        cache.apply(list(changes.values()), target)
+    seen = drain(cache, cache.watch(listed_at))
+    follow(state, [(t, f"default/{name}", v) for t, name, v in seen])
+    assert state == {e.key: e.version for e in cache.snapshot().entries}
+    assert [v for _, _, v in seen] == sorted(v for _, _, v in seen)
 
 
 @settings(max_examples=60, deadline=None)

@@ -54,6 +54,7 @@ def test_watch_is_a_parameter_of_lists_only() -> None:
     assert parse("GET", "/api/v1/pods", watch="")[0] == "watch"
     assert parse("GET", "/api/v1/pods", watch="false")[0] == "list"
     assert parse("GET", "/api/v1/nodes/n", watch="1")[0] == "get"
+    assert parse("HEAD", "/api/v1/pods", watch="1")[0] == "list"
 
 
 def test_booleans_as_upstream() -> None:
