@@ -12,10 +12,11 @@ from bus.connection import BusSettings
 from bus.feed.settings import FeedSettings
 from bus.keys import NodeKey
 from bus.server import ServerSettings
+from cloud.apiserver.server import ApiServerSettings
 from cloud.enrolment.actor import EnrolmentSettings
 from cloud.enrolment.roster import read_roster
 from cloud.feeds.actor import FeedsSettings
-from configs.schema import CloudSiteFile
+from configs.schema import CloudSiteFile, EmbeddedApi
 from configs.units import split_address
 
 CLOUD_BUS = "cloud"
@@ -88,7 +89,12 @@ class CloudSite:
             "enrolment", "cloud.enrolment.actor:Enrolment", self._enrolment_settings()
         )
         feeds = ActorSpec("feeds", "cloud.feeds.actor:Feeds", self._feeds_settings())
-        return (enrolment, feeds)
+        if self._config.api.embedded is None:
+            return (enrolment, feeds)
+        api = ActorSpec(
+            API_SERVER, "cloud.apiserver.actor:ApiServer", _api_settings(self._config.api.embedded)
+        )
+        return (api, enrolment, feeds)
 
     def _enrolment_settings(self) -> EnrolmentSettings:
         is_ours = self._config.bus.url is None
@@ -99,11 +105,10 @@ class CloudSite:
         )
 
     def _feeds_settings(self) -> FeedsSettings:
-        feeds, api = self._config.feeds, self._config.api
+        feeds = self._config.feeds
         return FeedsSettings(
             resources=feeds.resources,
             access=self._access(),
-            api_actor=API_SERVER if api.embedded is not None else "",
             feed=FeedSettings(
                 max_object=feeds.max_object, ring_bytes=feeds.ring, history_bytes=feeds.history
             ),
@@ -113,6 +118,11 @@ class CloudSite:
     def _access(self) -> ApiAccess:
         api = self._config.api
         if api.embedded is not None:
-            # Any of its tokens will do: all are administrators.
-            return ApiAccess(token=next(iter(api.embedded.tokens), ""))
+            # The API server writes it at each start, with the port it got and a token.
+            return ApiAccess(kubeconfig=self._config.state / API_SERVER / "kubeconfig")
         return ApiAccess(kubeconfig=api.kubeconfig, context=api.context, in_cluster=api.in_cluster)
+
+
+def _api_settings(api: EmbeddedApi) -> ApiServerSettings:
+    host, port = split_address(api.listen)
+    return ApiServerSettings(host=host, port=port, tokens=api.tokens, history=api.history)

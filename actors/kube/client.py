@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,18 +92,15 @@ class ClusterClient:
     file changes and once when the server says 401.
     """
 
-    def __init__(
-        self, access: ApiAccess | Callable[[], ApiAccess], user_agent: str = "atoll"
-    ) -> None:
-        """A callable is asked before each request; it raises Unreachable while it does not know."""
-        self._access = access
+    def __init__(self, access: ApiAccess, user_agent: str = "atoll") -> None:
+        self.access = access
         self._agent = user_agent
         self._opening = asyncio.Lock()
         self._link: _Link | None = None
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<ClusterClient {self._link.access if self._link else 'not open'}>"
+        return f"<ClusterClient {self.access}{'' if self._link else ' not open'}>"
 
     async def __aenter__(self) -> ClusterClient:
         return self
@@ -197,11 +194,10 @@ class ClusterClient:
         async with self._opening:
             if self._closed:
                 raise KubeError("the client is closed")
-            access = self._access if isinstance(self._access, ApiAccess) else self._access()
-            if self._link is not None and self._link.is_outdated(access):
+            if self._link is not None and self._link.is_outdated():
                 await self._drop()  # ends its streams as well; they resume
             if self._link is None:
-                self._link = await _Link.make(access, self._agent)
+                self._link = await _Link.make(self.access, self._agent)
             return self._link
 
     async def _drop(self) -> None:
@@ -215,7 +211,7 @@ class _Link:
 
     def __init__(self, api: ApiClient, access: ApiAccess, agent: str) -> None:
         self._api = api
-        self.access = access
+        self._access = access
         self._agent = agent
         self._stamp = _stamp(access.kubeconfig)
         self._made = asyncio.get_running_loop().time()
@@ -228,8 +224,8 @@ class _Link:
     def age(self) -> float:
         return asyncio.get_running_loop().time() - self._made
 
-    def is_outdated(self, access: ApiAccess) -> bool:
-        return access != self.access or _stamp(access.kubeconfig) != self._stamp
+    def is_outdated(self) -> bool:
+        return _stamp(self._access.kubeconfig) != self._stamp
 
     async def send(
         self,

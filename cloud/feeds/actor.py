@@ -12,7 +12,7 @@ from actors.actor import Actor, Context
 from actors.backoff import Backoff, RestartPolicy
 from actors.kube.builtin import CRDS
 from actors.kube.client import ApiAccess, ClusterClient
-from actors.kube.client_errors import KubeError, Unreachable
+from actors.kube.client_errors import KubeError
 from actors.kube.discovery import discover, resolve
 from actors.kube.reflector import (
     METADATA_ONLY,
@@ -43,9 +43,6 @@ class FeedsSettings:
 
     resources: tuple[str, ...]
     access: ApiAccess = field(default_factory=ApiAccess)
-    api_actor: str = ""
-    """The actor of this host that serves the API and tells its "url" in its status; it takes the
-    place of `access.url`."""
     feed: FeedSettings = field(default_factory=FeedSettings)
     tick: float = 1.0
     reflector: ReflectorSettings = field(default_factory=ReflectorSettings)
@@ -60,7 +57,7 @@ class Feeds(Actor[FeedsSettings]):
         super().__init__(context, settings)
         self._bus = context.buses["cloud"]
         self._memory = SourceMemory(context.state / MEMORY, context.log, context.clock.wall)
-        self._client = ClusterClient(self._access, f"atoll/{context.site}")
+        self._client = ClusterClient(settings.access, f"atoll/{context.site}")
         self._feeds: dict[str, SourceFeed] = {}
         self._found: dict[str, Resource] = {}  # by the name in the site file
         self._unknown: dict[str, str] = {}
@@ -124,15 +121,6 @@ class Feeds(Actor[FeedsSettings]):
         finally:
             await self._client.close()
             self._memory.save()
-
-    def _access(self) -> ApiAccess:
-        name = self.settings.api_actor
-        if not name:
-            return self.settings.access
-        try:
-            return replace(self.settings.access, url=self.context.peers[name].status()["url"])
-        except KeyError:
-            raise Unreachable(f"the actor {name} serves no API yet") from None
 
     # -- resources
 

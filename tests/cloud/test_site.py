@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 import configs
+from actors.host import Host
 from actors.runner import load
 from actors.specs import HostSpec
 from bus.keys import NodeKey
+from bus.server import EmbeddedServer
 from cloud.feeds.actor import FeedsSettings
 from cloud.site import CloudSite
 from configs.schema import CloudSiteFile
+from tests.actors.until import until
 
 
 def site(tmp_path: Path, text: str) -> CloudSite:
@@ -34,7 +37,8 @@ def test_an_embedded_site_starts_its_api_server_before_its_feeds(tmp_path: Path)
     assert [actor.name for actor in spec.actors] == ["apiserver", "enrolment", "feeds"]
     feeds = spec.actors[-1].settings
     assert isinstance(feeds, FeedsSettings)
-    assert (feeds.api_actor, feeds.access.token) == ("apiserver", "secret")
+    assert feeds.access.kubeconfig is not None
+    assert spec.actors[0].settings.tokens == {"secret": "someone"}
 
 
 def test_a_real_cluster_needs_no_api_server(tmp_path: Path) -> None:
@@ -70,6 +74,27 @@ def test_an_external_bus_is_dialled_not_started(tmp_path: Path) -> None:
     [spec] = made.hosts({})
     assert spec.buses["cloud"].urls == ("nats://bus.example:4222",)
     assert spec.actors[1].settings.store is None
+
+
+async def test_the_feeds_find_the_embedded_api_server(tmp_path: Path) -> None:
+    made = site(tmp_path, "api: {embedded: {tokens: {secret: someone}}}\n")
+    [settings] = made.servers()
+    server = EmbeddedServer(settings)
+    await server.start()
+    running = Host(host(made, server.url))
+    try:
+        await running.start()
+
+        def followed() -> bool:
+            feeds = running.status()["actors"]["feeds"]["status"].get("feeds", {})
+            return bool(feeds.get("services_v1", {}).get("objects"))
+
+        await until(followed, "the service `kubernetes` is carried")
+        assert running.is_ready
+        assert 'atoll_feed_objects{actor="feeds",feed="services_v1"' in running.metrics()
+    finally:
+        await running.stop()
+        await server.stop()
 
 
 def test_a_cloud_site_has_no_nodes(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from actors.kube.reflector import ReflectorSettings
 from bus.api import Bus
 from bus.feed.settings import FeedSettings
 from cloud.apiserver.server import ApiServerSettings, EmbeddedApiServer
-from cloud.apiserver.store import StoreSettings
 from cloud.feeds.actor import Feeds, FeedsSettings
 from tests.actors.until import until
 from tests.cloud.rig import (
@@ -61,7 +60,7 @@ class World:
         await self.api.stop()
         self.lives += amnesia
         port = int(self.access.url.rpartition(":")[2])
-        settings = ApiServerSettings(port=port, store=StoreSettings(history_events=history))
+        settings = ApiServerSettings(port=port, history=history)
         self.api = EmbeddedApiServer(self.path / f"api-{self.lives}", settings)
         await self.api.start()
 
