@@ -13,12 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from actors import log
 from actors.demo.figures import Figures
 from actors.demo.screen import human, render
 from actors.demo.story import Story
 from actors.demo.workload import Workload
 from actors.demo.world import NODES, World
 from actors.runtimes import create
+from actors.specs import LogSettings
 
 STOP_SECONDS = 20.0
 
@@ -35,6 +37,7 @@ class DemoOptions:
 
 async def run_demo(options: DemoOptions) -> int:
     """0 if every step passed, 1 if one failed. Cancelled: stops what it started, then raises."""
+    log.setup(LogSettings(level="ERROR"))  # cuts are part of the story; only surprises are told
     figures = Figures(options.runtime, len(NODES), options.services, options.endpoints)
     runtime = create(options.runtime)
     with tempfile.TemporaryDirectory(prefix="atoll-", ignore_cleanup_errors=True) as directory:
