@@ -270,13 +270,15 @@ class WatchCache:
         return changes
 
     def _put(self, change: Change) -> tuple[Entry | None, Entry | None]:
-        """(new, old), both None if a delete met nothing."""
+        """(new, old), both None if nothing changed."""
         if change.data is None:
             old = self._objects.pop(change.key, None)
             if old is not None:
                 self._order = None
             return None, old
         old = self._objects.get(change.key)
+        if old is not None and old.version == change.version:
+            return None, None  # told again: nothing has changed
         new = Entry(change.key if old is None else old.key, change.version, change.data)
         self._objects[new.key] = new
         if old is None:

@@ -18,7 +18,7 @@ from actors.kube.serve.api import Hooks, ReadBackend, RequestInfo, ServeSettings
 from actors.kube.serve.bodies import headers_for, send
 from actors.kube.serve.negotiate import View, negotiate
 from actors.kube.serve.reads import Reader, pretty, warn
-from actors.kube.serve.routes import ResourceIndex, is_allowed, parse_request
+from actors.kube.serve.routes import ResourceIndex, is_allowed, is_long_running, parse_request
 from actors.kube.serve.views import Presenter, to_yaml
 from actors.kube.serve.watches import Watches
 from actors.kube.status_errors import (
@@ -106,8 +106,8 @@ class ApiServer:
         return user
 
     async def _limited(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
-        """Watches are not counted: they last, and they cost little while nothing happens."""
-        if info.verb == "watch" or system.is_probe(info.path):
+        """Long ones are not counted: they last, and they cost little while nothing happens."""
+        if is_long_running(info) or system.is_probe(info.path):
             return await self._route(request, info)
         if self._in_flight >= self._settings.max_in_flight:
             raise too_many_requests()

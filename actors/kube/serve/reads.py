@@ -42,6 +42,9 @@ TOO_OLD_TO_CONTINUE = (
 )
 
 
+PRETTY_UP_TO = 1024 * 1024  # bytes; beyond it nobody reads, and the loop would be held
+
+
 class Page(NamedTuple):
     """What a list answers with."""
 
@@ -125,6 +128,9 @@ class Reader:
         page = await self._page(resource, cache, filter_, options)
         pieces = await self._pieces(presenter, page, filter_)
         headers = self.headers_of(resource, presenter.wanted.content_type)
+        if wants_pretty(request) and sum(map(len, pieces)) < PRETTY_UP_TO:
+            body = pretty(request, b"".join(pieces))
+            return await send(request, body, self._settings, headers=headers)
         return await send_pieces(request, pieces, self._settings, headers=headers)
 
     async def _page(
@@ -240,12 +246,15 @@ def warn(text: str) -> str:
     return f'299 - "{quoted}"'
 
 
-def pretty(request: web.Request, body: bytes) -> bytes:
-    """Indented for people: where asked, or when a browser or curl asks."""
+def wants_pretty(request: web.Request) -> bool:
+    """Where asked for, or when a browser or curl asks."""
     asked = request.query.get("pretty")
-    if asked is None:
-        agent = request.headers.get("User-Agent", "")
-        is_person = agent.startswith(("curl", "Wget", "Mozilla/5.0"))
-    else:
-        is_person = asked.lower() in ("1", "true")
-    return msgspec.json.format(body, indent=2) if is_person and body[:1] == b"{" else body
+    if asked is not None:
+        return asked.lower() in ("1", "true")
+    return request.headers.get("User-Agent", "").startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
+def pretty(request: web.Request, body: bytes) -> bytes:
+    """JSON indented for people, anything else as it is."""
+    is_json = body[:1] == b"{"
+    return msgspec.json.format(body, indent=2) if is_json and wants_pretty(request) else body

@@ -90,6 +90,14 @@ def is_allowed(info: RequestInfo) -> bool:
     return info.verb in ("get", "list", "watch", "delete", "deletecollection")
 
 
+_LONG_RUNNING = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+
+
+def is_long_running(info: RequestInfo) -> bool:
+    """Requests that may last; they are not counted among those in flight."""
+    return info.verb == "watch" or info.subresource.partition("/")[0] in _LONG_RUNNING
+
+
 def is_true(text: str) -> bool:
     """As upstream converts a boolean parameter: present means true, but for 0 and false."""
     return text.lower() not in ("false", "0")

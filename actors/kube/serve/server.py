@@ -48,7 +48,7 @@ async def start_server(
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls, backlog=512).start()
     except BaseException:
         await runner.cleanup()
         raise

@@ -40,7 +40,15 @@ class Batches:
         self._size = 0
 
     def encode(self, cache: WatchCache, taken: Taken, filter_: Filter, shown: Presenter) -> bytes:
-        key = (cache, cache.generation, taken.start, taken.end, filter_, shown)
+        key = (
+            cache,
+            cache.generation,
+            taken.start,
+            taken.end,
+            filter_,
+            shown.wanted,
+            shown.include,
+        )
         body = self._held.get(key)
         if body is None:
             body = self._held[key] = encode_events(cache, taken, filter_, shown)

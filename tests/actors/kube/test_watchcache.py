@@ -148,6 +148,15 @@ def test_delete_of_nothing_is_no_event() -> None:
     assert source.cache.version == 30
 
 
+def test_the_same_version_told_again_is_no_event() -> None:
+    source = filled()
+    version = source.put("a")
+    watcher = source.cache.watch(None)
+    source.cache.apply([put(CONFIGMAPS, "default/a", version)], 40)
+    assert watcher.take() is None
+    assert source.cache.version == 40
+
+
 def test_versions_older_than_the_start_are_too_old() -> None:
     source = filled()
     with pytest.raises(TooOld, match=r"^too old resource version: 9 \(10\)$"):

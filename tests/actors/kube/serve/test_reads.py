@@ -247,6 +247,8 @@ async def test_pretty(api: Api) -> None:
     assert b"\n  " in (await api.get(f"{CONFIGMAPS_URL}/a?pretty=true")).body
     assert b"\n" not in (await api.get(f"{CONFIGMAPS_URL}/a", User_Agent="Go")).body
     assert b"\n  " in (await api.get(f"{CONFIGMAPS_URL}/a", User_Agent="curl/8")).body
+    assert b"\n  " in (await api.get(CONFIGMAPS_URL, User_Agent="curl/8")).body
+    assert b"\n" not in (await api.get(f"{CONFIGMAPS_URL}?pretty=0", User_Agent="curl/8")).body
 
 
 async def test_large_lists_are_compressed_where_accepted(api: Api) -> None:

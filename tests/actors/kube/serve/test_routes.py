@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from multidict import MultiDict
 
-from actors.kube.serve.routes import ResourceIndex, is_allowed, is_true, parse_request
+from actors.kube.serve.routes import (
+    ResourceIndex,
+    is_allowed,
+    is_long_running,
+    is_true,
+    parse_request,
+)
 from tests.actors.kube.objects import WIDGETS
 
 
@@ -77,6 +83,20 @@ def test_booleans_as_upstream() -> None:
 )
 def test_allowed(method: str, path: str, allowed: bool) -> None:
     assert is_allowed(parse_request(method, path, MultiDict())) is allowed
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/v1/namespaces/a/pods/p/log", True),
+        ("/api/v1/namespaces/a/services/s/proxy/x", True),
+        ("/api/v1/namespaces/a/pods/p/status", False),
+        ("/api/v1/pods", False),
+    ],
+)
+def test_long_running(path: str, expected: bool) -> None:
+    assert is_long_running(parse_request("GET", path, MultiDict())) is expected
+    assert is_long_running(parse_request("GET", "/api/v1/pods", MultiDict(watch="1")))
 
 
 def test_index_follows_the_tuple() -> None:

@@ -279,3 +279,15 @@ async def test_many_watchers_share_what_is_encoded(api: Api) -> None:
             assert [await watch.next_seen() for _ in range(5)] == [
                 ("ADDED", f"n{index}") for index in range(5)
             ]
+
+
+async def test_stop_does_not_wait_for_a_client_that_reads_nothing() -> None:
+    async with serving(stop=0.1) as api:
+        writer = await open_stuck(api, f"{WATCH}&resourceVersion=10")
+        await until(lambda: watches(api).count == 1, "the stuck client watches")
+        for index in range(200):
+            api.configmaps.put("a", data={"k": "v" * 100_000, "n": str(index)})
+        async with asyncio.timeout(2):
+            await api.server.stop()
+        assert watches(api).count == 0
+        writer.transport.abort()
