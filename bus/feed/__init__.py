@@ -19,6 +19,7 @@ from bus.feed.publisher import PublisherCore
 from bus.feed.publishing import FeedPublisher, Ticker
 from bus.feed.settings import FeedSettings
 from bus.feed.tick import TickEntry, decode_tick, encode_tick
+from bus.feed.ticks import Ticks
 from bus.feed.types import Batch, Change, FeedSubjects, Item, Position
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PublisherCore",
     "TickEntry",
     "Ticker",
+    "Ticks",
     "decode_tick",
     "encode_tick",
 ]

@@ -41,6 +41,7 @@ from bus.feed.tick import TickEntry
 from bus.feed.types import Batch, Change, Item, Position
 
 _LOG = logging.getLogger(__name__)
+_EAGER_HELLOS = 3  # later on, each second one asks for no frames: a thin link may carry no more
 _UPSTREAM = struct.Struct(">IQ")
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class Cursor(NamedTuple):
 class OutRequest(NamedTuple):
     id: int
     data: bytes
+    is_bulk: bool  # the answer may be large and take its time on a thin link
 
 
 class FollowerCore:
@@ -87,6 +89,7 @@ class FollowerCore:
         self._open: dict[int, Request] = {}
         self._last_id = 0
         self._advance: TickEntry | None = None
+        self._window = self.settings.window
 
     @property
     def items(self) -> Mapping[str, Item]:
@@ -152,7 +155,7 @@ class FollowerCore:
             self._seen = max(self._seen, Cursor(entry.epoch, entry.seq))
             return False
         if entry.position.lineage != self.position.lineage:
-            self.note_problem("tick of another lineage")
+            self._problem("tick of another lineage")
             self._distrust(None)
         elif not self.position.is_ahead_of(entry.position):
             self._advance = entry
@@ -174,9 +177,11 @@ class FollowerCore:
             return self._on_replay(answer)
         return self._on_chunk(answer)
 
-    def on_failed(self, request_id: int) -> None:
-        """The request got no (good) answer: it will be made anew."""
+    def on_failed(self, request_id: int, *, slow: bool = False) -> None:
+        """The request got no (good) answer: it will be made anew. `slow`: not in time, that is."""
         request = self._open.pop(request_id, None)
+        if slow:
+            self._window = 1
         if isinstance(request, Hello):
             self.phase = Phase.ASKING
         elif isinstance(request, Diff) and self._round:
@@ -190,13 +195,16 @@ class FollowerCore:
         if self.phase is Phase.ASKING:
             requests.append(self._hello())
         elif self.phase is Phase.TAKING and self._round:
-            while (request := self._round.next_request(self._last_id + 1)) is not None:
+            while request := self._round.next_request(self._last_id + 1, self._window):
                 self._last_id += 1
                 requests.append(request)
         elif self.phase is Phase.CLOSING and self._round and not self._open:
             requests.append(Replay(self._next_id(), self._round.epoch, self._round.seq))
         self._open.update((request.id, request) for request in requests)
-        return [OutRequest(r.id, encode_request(r, self.settings)) for r in requests]
+        return [
+            OutRequest(r.id, encode_request(r, self.settings), not isinstance(r, Hello))
+            for r in requests
+        ]
 
     def next_batch(self) -> Batch | None:
         """The next step of the visible state; None once there is none to take yet."""
@@ -236,14 +244,14 @@ class FollowerCore:
     def _apply(self, step: list[Frame]) -> Batch | None:
         last = step[-1]
         if self.position.is_ahead_of(last.position):
-            self.note_problem("frame goes back")
+            self._problem("frame goes back")
             self._distrust(None)
             return None
         rebase = last.position.lineage != self.position.lineage
         try:
             changes = self._decode(step, rebase)
         except BaseMismatch as mismatch:
-            self.note_problem("delta against other bytes than ours")
+            self._problem("delta against other bytes than ours")
             self._distrust(str(mismatch))
             return None
         for change in changes:
@@ -261,7 +269,7 @@ class FollowerCore:
                 key = op[0]
                 held = ahead[key] if key in ahead else self._state.items.get(key)
                 if not rebase and held is not None and held.version > op[1]:
-                    self.note_problem("object goes back")
+                    self._problem("object goes back")
                     continue
                 change = decode_op(op, held, limit)
                 ahead[key] = None if change.data is None else Item(change.version, change.data)
@@ -299,7 +307,8 @@ class FollowerCore:
     def _hello(self) -> Hello:
         self.phase = Phase.GREETING
         self.rounds += 1
-        epoch, seq = self._cursor or Cursor(0, 0)
+        brief = self.rounds > _EAGER_HELLOS and self.rounds % 2 == 0
+        epoch, seq = Cursor(0, 0) if brief or self._cursor is None else self._cursor
         lineage, state = self._content()
         return Hello(self._next_id(), epoch, seq, self.position, lineage, state.root())
 
@@ -367,13 +376,14 @@ class FollowerCore:
         try:
             self._round.on_chunk(answer)
         except OutOfContract as error:
-            self.note_problem(str(error))
+            self._problem(str(error))
             self._restart()
             return False
         except BaseMismatch:
-            self.note_problem("delta against other bytes than ours")
+            self._problem("delta against other bytes than ours")
             self._restart()
             return True
+        self._window = min(self._window + 1, self.settings.window)
         if self._round.is_collected:
             self.phase = Phase.CLOSING
         return True
@@ -384,19 +394,19 @@ class FollowerCore:
             try:
                 round_.on_frame(frame)
             except BaseMismatch:
-                self.note_problem("delta against other bytes than ours")
+                self._problem("delta against other bytes than ours")
                 self._restart()
                 return None
         return self._commit(round_) if round_.is_complete else None
 
     def _commit(self, round_: Round) -> Batch | None:
         if self.position.is_ahead_of(round_.position):
-            self.note_problem("frame goes back")
+            self._problem("frame goes back")
             self._restart()
             return None
         changes, refused = round_.stage.commit(self._state, self.position, round_.position)
         if refused:
-            self.note_problem("object goes back", refused)
+            self._problem("object goes back", refused)
         batch = self._moved(changes, round_.position, Cursor(round_.epoch, round_.seq))
         self._go_live()
         return batch
@@ -442,10 +452,10 @@ class FollowerCore:
         try:
             return decode(data, self.settings)
         except DecodeError as error:
-            self.note_problem(error.reason)
+            self._problem(error.reason)
             return None
 
-    def note_problem(self, reason: str, count: int = 1) -> None:
+    def _problem(self, reason: str, count: int = 1) -> None:
         """Counts it; only the first of its kind is worth a line."""
         if not self.problems[reason]:
             _LOG.warning("feed %s: %s (further ones are counted only)", self.name, reason)

@@ -10,16 +10,20 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from bus.api import Bus, Message, Subscription
-from bus.errors import BusError, DecodeError
+from bus.errors import BusError, RequestTimeout
 from bus.feed.follower import FollowerCore, OutRequest
 from bus.feed.running import Running
 from bus.feed.settings import FeedSettings
-from bus.feed.tick import decode_tick
+from bus.feed.tick import TickEntry
+from bus.feed.ticks import Ticks
 from bus.feed.types import Batch, FeedSubjects, Item, Position
 
-_REQUEST_SECONDS = 2.0  # an answer is made in milliseconds; a thin link takes longer
+T = TypeVar("T")
+_REQUEST_SECONDS = 2.0  # an answer is made in milliseconds, and a hello's is small
+_BULK_SECONDS = 60.0  # at most, after doubling: 64 KiB at 10 kbit/s
 _BACKOFF_SECONDS = (0.1, 2.0)  # first and largest, jittered downwards
 _CALM_ROUNDS = 3  # hellos in a row that may follow each other at once
 
@@ -41,6 +45,7 @@ class FeedFollower(Running):
         *,
         clock: Callable[[], float] = time.monotonic,
         request_seconds: float = _REQUEST_SECONDS,
+        ticks: Ticks | None = None,
     ) -> None:
         self.name = name
         self.core = FollowerCore(name, settings)
@@ -50,10 +55,11 @@ class FeedFollower(Running):
         self._on_batch = on_batch
         self._clock = clock
         self._request_seconds = request_seconds
-        self._confirmed: float | None = None  # clock time at which we were known current ...
-        self._source_age = math.inf  # ... with a state that was that old at its source
+        self._bulk_seconds = request_seconds  # doubles while a thin link needs it
+        self._as_of = -math.inf  # clock time at which our state was (at least) the source's
         self._answered = 0.0
         self._was_live = False
+        self._ticks = ticks or Ticks()  # share one: the tick then crosses the link once
         self._wake = asyncio.Event()
         self._requests: set[asyncio.Task[None]] = set()
         self._failures = 0
@@ -77,9 +83,7 @@ class FeedFollower(Running):
 
     def age(self) -> float:
         """Seconds since our state was known to be the source's; math.inf before the first sync."""
-        if self._confirmed is None:
-            return math.inf
-        return self._source_age + self._clock() - self._confirmed
+        return self._clock() - self._as_of
 
     def restore(self, items: Mapping[str, Item], position: Position, upstream: bytes = b"") -> None:
         """Starts from a stored state. Only before `start`."""
@@ -116,13 +120,12 @@ class FeedFollower(Running):
     async def _attach(self) -> None:
         self._attached = attached = _Attached()
         attached.forget_link = self._bus.on_link(self._on_link)
-        for subject, handler in (
-            (self._subjects.frames + self.name, self._on_frame),
-            (self._subjects.tick, self._on_tick),
-        ):
-            attached.subscriptions.append(
-                await self._bus.subscribe(subject, attached.while_valid(handler))
-            )
+        on_frame = attached.while_valid(self._on_frame)
+        frames = await self._bus.subscribe(self._subjects.frames + self.name, on_frame)
+        attached.subscriptions.append(frames)
+        on_tick = attached.while_valid(self._on_tick)
+        ticks = await self._ticks.listen(self._bus, self._subjects.tick, self.name, on_tick)
+        attached.subscriptions.append(ticks)
         self.core.ask()
         self._wake.set()
 
@@ -146,17 +149,10 @@ class FeedFollower(Running):
         self.core.on_frame(message.data)
         self._wake.set()
 
-    def _on_tick(self, message: Message) -> None:
-        try:
-            entries = decode_tick(message.data)
-        except DecodeError as error:
-            self.core.note_problem(f"tick: {error.reason}")
-            return
-        for entry in entries:
-            if entry.name == self.name:
-                if self.core.on_tick(entry):
-                    self._confirm(self._clock(), entry.age)
-                self._wake.set()
+    def _on_tick(self, entry: TickEntry) -> None:
+        if self.core.on_tick(entry):
+            self._confirm(self._clock(), entry.age)
+        self._wake.set()
 
     # -- batches ----------------------------------------------------------------------------------
 
@@ -165,11 +161,13 @@ class FeedFollower(Running):
             await self._on_batch(batch)
         if self.core.is_live and not self._was_live:
             self._confirm(self._answered, self.core.source_age)
+            self._bulk_seconds = self._request_seconds
             self.synced.set()
         self._was_live = self.core.is_live
 
     def _confirm(self, at: float, age: float) -> None:
-        self._confirmed, self._source_age = at, age
+        # A publisher that knows less than we did (a successor, say) takes nothing away from us.
+        self._as_of = max(self._as_of, at - age)
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -187,15 +185,19 @@ class FeedFollower(Running):
 
     async def _request(self, request: OutRequest) -> None:
         subject = self._subjects.sync + self.name
+        timeout = self._bulk_seconds if request.is_bulk else self._request_seconds
+        good = slow = False
         try:
-            answer = await self._bus.request(subject, request.data, timeout=self._request_seconds)
-        except BusError:
-            good = False
+            answer = await self._bus.request(subject, request.data, timeout=timeout)
+        except BusError as error:
+            slow = isinstance(error, RequestTimeout)
         else:
             self._answered = self._clock()
             good = self.core.on_answer(answer.data)
         if not good:
-            self.core.on_failed(request.id)
+            self.core.on_failed(request.id, slow=slow)
+        if slow and request.is_bulk:
+            self._bulk_seconds = min(2 * timeout, _BULK_SECONDS)
         self._pace(good)
 
     def _pace(self, good: bool) -> None:
@@ -232,8 +234,8 @@ class _Attached:
         self._is_valid = True
         self._timer: asyncio.TimerHandle | None = None
 
-    def while_valid(self, handler: Callable[[Message], None]) -> Callable[[Message], None]:
-        return lambda message: handler(message) if self._is_valid else None
+    def while_valid(self, handler: Callable[[T], None]) -> Callable[[T], None]:
+        return lambda what: handler(what) if self._is_valid else None
 
     def wake_later(self, seconds: float, event: asyncio.Event) -> None:
         if self._timer is not None:

@@ -145,9 +145,8 @@ class PublisherCore:
         if not self.is_ready or hello.position.is_ahead_of(self.position):
             return self._say(AnswerKind.BEHIND, hello.id, age)
         if hello.epoch == self.epoch:
-            found = self._ring.after(hello.seq, self.settings.chunk_bytes)
-            # What does not fit into one answer is mostly the same objects again and again: the
-            # difference is cheaper.
+            found = self._ring.after(hello.seq, self.settings.hello_bytes)
+            # A longer gap is mostly the same objects again and again: the difference is cheaper.
             if found is not None and found[1]:
                 return self._say(AnswerKind.REPLAY, hello.id, age)._replace(frames=found[0])
         buckets = buckets_for(len(self.items))

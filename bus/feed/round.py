@@ -55,9 +55,9 @@ class Round:
     def is_complete(self) -> bool:
         return self.is_collected and self.seq >= self.need and not self.in_step
 
-    def next_request(self, request_id: int) -> Diff | None:
-        """What to ask next; None while the window is full or there is nothing more."""
-        if not self._jobs or len(self._open) >= self._settings.window:
+    def next_request(self, request_id: int, window: int) -> Diff | None:
+        """What to ask next; None while `window` are out or there is nothing more."""
+        if not self._jobs or len(self._open) >= window:
             return None
         job = self._open[request_id] = self._jobs.popleft()
         wanted = [(bucket, self._versions(bucket)) for bucket in job.buckets]

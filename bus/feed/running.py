@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 Spawn: TypeAlias = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
-def spawn_task(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def _spawn(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
 
 
@@ -21,20 +21,23 @@ class Running:
 
     name: str
     _task: asyncio.Task[None] | None = None
+    _is_ours = False  # nobody else sees how the task ends
 
     async def run(self) -> None:
         raise NotImplementedError
 
-    def start(self, spawn: Spawn = spawn_task) -> asyncio.Task[None]:
-        self._task = spawn(f"{type(self).__name__} {self.name}", self.run())
+    def start(self, spawn: Spawn | None = None) -> asyncio.Task[None]:
+        """`spawn` is the owner's: it sees how `run()` ends. Without it `stop` tells."""
+        self._is_ours = spawn is None
+        self._task = (spawn or _spawn)(f"{type(self).__name__} {self.name}", self.run())
         return self._task
 
     async def stop(self) -> None:
-        """Idempotent. Raises what `run()` had raised before."""
+        """Idempotent. Started without a `spawn` it raises what `run()` has raised."""
         task, self._task = self._task, None
         if task is None:
             return
         task.cancel()
         await asyncio.wait([task])
-        if not task.cancelled():
+        if self._is_ours and not task.cancelled():
             task.result()

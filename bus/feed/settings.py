@@ -16,6 +16,7 @@ class FeedSettings:
     history_bytes: int = 8 << 20  # older versions kept as bases for deltas in a sync
     pending_bytes: int = 64 << 20  # frames that wait for a gap, a sync or a slow consumer
     queue_bytes: int = 8 << 20  # changes that wait behind the frame in flight
+    hello_bytes: int = 32 << 10  # of frames replayed at once; a longer gap is told by difference
     window: int = 4  # sync requests outstanding: the follower's credit
     request_bytes: int = 64 << 10  # (key, version) pairs in one sync request
     compress_from: int = 256  # bytes of content; smaller gains nothing
