@@ -16,6 +16,7 @@ import msgspec
 from actors.kube.resource import key_of
 from actors.kube.watchcache import Entry
 from cloud.apiserver import deletion
+from cloud.apiserver.kinds.definition import CLEANUP, CRDS
 from cloud.apiserver.owners import (
     Owners,
     Ref,
@@ -27,8 +28,6 @@ from cloud.apiserver.registry import Edit, Registry, Storage
 from cloud.apiserver.writer import SLICE, deleting
 
 Object = dict[str, Any]
-CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
-CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 class Janitor:
@@ -106,7 +105,7 @@ class Janitor:
             await self._delete_dependents(ref, obj["metadata"]["uid"])
         if storage.name == "namespaces":
             await self._empty_namespace(ref)
-        elif storage.name == CRDS and CRD_CLEANUP in finalizers:
+        elif storage.name == CRDS and CLEANUP in finalizers:
             await self._empty_definition(ref, obj)
 
     def _release(self, ref: Ref, change: Callable[[Object], Object]) -> None:
@@ -153,7 +152,7 @@ class Janitor:
         if storage is not None and storage.is_custom:
             await self._commit(self._deletes(storage))
         if storage is None or not len(storage.cache):
-            self._release(ref, lambda obj: without_finalizer(obj, CRD_CLEANUP))
+            self._release(ref, lambda obj: without_finalizer(obj, CLEANUP))
 
     # -- owners -----------------------------------------------------------------------------------
 

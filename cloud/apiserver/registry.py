@@ -21,7 +21,7 @@ from actors.kube.watchcache import CacheSettings, Entry, WatchCache
 from bus.feed.types import Change, Item
 from cloud.apiserver.codec import Codec
 from cloud.apiserver.kinds.kind import Kind
-from cloud.apiserver.store import Store, Write
+from cloud.apiserver.store import Loaded, Store, Write
 
 Object = dict[str, Any]
 Convert = Callable[[Object], Object]
@@ -41,10 +41,14 @@ class View:
     codec: Codec
     from_storage: Convert = as_it_is
     to_storage: Convert = as_it_is
+    is_served: bool = True
+    unchanged_if: bytes = b""  # stands before the metadata of an object that needs no conversion
 
     def encode(self, data: bytes) -> bytes:
         """A stored object as this view shows it."""
         if self.from_storage is as_it_is:
+            return data
+        if self.unchanged_if and self.unchanged_if in data[: data.find(b'"metadata"')]:
             return data
         return msgspec.json.encode(self.from_storage(msgspec.json.decode(data)))
 
@@ -110,19 +114,36 @@ class Registry:
         """Serve a storage, with all that the store has of it."""
         loaded = self.store.load(storage.name)
         for view in storage.views:
-            storage.caches[view.resource.name] = cache = WatchCache(
-                view.resource, self.settings.cache
-            )
-            items = {k: Item(i.version, view.encode(i.data)) for k, i in loaded.items.items()}
-            cache.replace(items, loaded.floor)
-            cache.apply([_seen(view, change) for change in loaded.changes], self.store.version)
+            storage.caches[view.resource.name] = self._filled(view, loaded)
         self._register(storage)
+
+    def replace(self, old: Storage, new: Storage) -> None:
+        """Serve what is kept otherwise. Watchers of versions that stay the same notice nothing."""
+        loaded = self.store.load(new.name)
+        kept = {view.resource for view in old.views if view.is_served}
+        for view in new.views:
+            name = view.resource.name
+            stays = view.resource in kept and view.is_served
+            new.caches[name] = old.caches[name] if stays else self._filled(view, loaded)
+        for view in old.views:
+            self._by_resource.pop(view.resource.name, None)
+            if old.caches[view.resource.name] not in new.caches.values():
+                self.backend.remove(view.resource)
+        self._register(new)
+
+    def _filled(self, view: View, loaded: Loaded) -> WatchCache:
+        cache = WatchCache(view.resource, self.settings.cache)
+        items = {k: Item(i.version, view.encode(i.data)) for k, i in loaded.items.items()}
+        cache.replace(items, loaded.floor)
+        cache.apply([_seen(view, change) for change in loaded.changes], self.store.version)
+        return cache
 
     def _register(self, storage: Storage) -> None:
         self.storages[storage.name] = storage
         for view in storage.views:
-            self._by_resource[view.resource.name] = (storage, view)
-            self.backend.add(storage.caches[view.resource.name])
+            if view.is_served:
+                self._by_resource[view.resource.name] = (storage, view)
+                self.backend.add(storage.caches[view.resource.name])
         self._caches = [c for each in self.storages.values() for c in each.caches.values()]
 
     def remove(self, storage: Storage, forget: bool = False) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +23,10 @@ from cloud.apiserver import bootstrap, bulk, kubeconfig
 from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.audit import AuditLog
 from cloud.apiserver.auth import Authenticator
+from cloud.apiserver.custom import CustomResources
+from cloud.apiserver.definitions import published
 from cloud.apiserver.janitor import Janitor
+from cloud.apiserver.openapi import Described, Documents
 from cloud.apiserver.registry import Registry, RegistrySettings, Storage
 from cloud.apiserver.store import Store, StoreSettings
 from cloud.apiserver.writer import KubeWriter
@@ -101,6 +104,7 @@ class EmbeddedApiServer:
         await asyncio.to_thread(self._load)
         self._spawn("janitor", self.janitor.run())
         self._spawn("checkpoints", self._keep_folded())
+        self._spawn("openapi", self._prepare_documents())
         self._server = await self._listen()
         self.store.set_meta("port", str(self._server.port))
         bootstrap.fill(self.registry, self.addresses, self.settings.host, self._server.port)
@@ -124,10 +128,28 @@ class EmbeddedApiServer:
         self.registry.listen(self._on_commit)
         for storage in bootstrap.storages():
             self.registry.add(storage)
+        CustomResources(self.registry).load()
         for storage in self.registry.storages.values():
             self.janitor.look_at(storage)
         bulk.note_services(self.registry, self.addresses)
+        self.documents = Documents(published(), self._describe)
         self.writer = KubeWriter(self.registry, self.addresses, self._wall)
+
+    def _describe(self) -> Sequence[Described]:
+        """What is served, for OpenAPI."""
+        found = [(r, self.registry.find(r)) for r in self.backend.resources()]
+        return [
+            Described(
+                resource,
+                getattr(served[1].codec, "definition", None),
+                getattr(served[1].codec, "schema", None),
+            )
+            for resource, served in found
+            if served is not None
+        ]
+
+    async def _prepare_documents(self) -> None:
+        await asyncio.to_thread(self.documents.prepare)
 
     def _on_commit(
         self, storage: Storage, key: str, obj: Object | None, _before: Entry | None
@@ -149,7 +171,10 @@ class EmbeddedApiServer:
         if settings.audit_bytes:
             self._audit = AuditLog(self.state / "audit.jsonl", settings.audit_bytes, self._wall)
         hooks = Hooks(
-            writer=self.writer, authenticate=Authenticator(settings.tokens), audit=self._audit
+            writer=self.writer,
+            openapi=self.documents,
+            authenticate=Authenticator(settings.tokens),
+            audit=self._audit,
         )
         app = build_app(self.backend, hooks, settings.serve)
         tls = None if settings.tls is None else _tls(settings.tls)

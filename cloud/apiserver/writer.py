@@ -35,10 +35,12 @@ from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.codec import BuiltIn
 from cloud.apiserver.definitions import published
 from cloud.apiserver.kinds import service
+from cloud.apiserver.kinds.definition import CRDS
 from cloud.apiserver.metadata import check_preconditions
 from cloud.apiserver.prepare import Prepared, Rules
 from cloud.apiserver.registry import Edit, Registry, Storage, View, check_size
 from cloud.apiserver.strategic import strategic_merge
+from cloud.apiserver.structural import has_rules
 
 Object = dict[str, Any]
 KEPT_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -220,6 +222,7 @@ class KubeWriter:
         return self._keep(target, target.key, prepared, 200)
 
     def _keep(self, target: Target, key: str, prepared: Prepared, code: int) -> WriteResult:
+        prepared = _with_notes(target, prepared)
         if target.options.dry_run:
             data = msgspec.json.encode(prepared.obj)
             check_size(data, self._registry.settings.max_object)
@@ -320,6 +323,14 @@ def deleting(
     old = msgspec.json.decode(entry.raw)
     new = deletion.deleted(storage.resource.kind, old, policy, grace, wall)
     return None if new is old else Edit(storage, key, None if new is None else _copied(new))
+
+
+def _with_notes(target: Target, prepared: Prepared) -> Prepared:
+    """Tells a client what we do not do."""
+    if target.storage.name != CRDS or not has_rules(prepared.obj.get("spec")):
+        return prepared
+    note = "x-kubernetes-validations (CEL) are kept but not evaluated by this API server"
+    return replace(prepared, warnings=(*prepared.warnings, note))
 
 
 def _terminating(namespace: str) -> Object:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cloud.apiserver.kinds import core, endpoints, pod, service
+from cloud.apiserver.kinds import core, definition, endpoints, pod, service
 from cloud.apiserver.kinds.kind import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -21,6 +21,7 @@ KINDS: Mapping[str, Kind] = {
     "events": core.EVENT,
     "endpointslices.discovery.k8s.io": endpoints.SLICE,
     "leases.coordination.k8s.io": core.LEASE,
+    definition.CRDS: definition.KIND,
     "csidrivers.storage.k8s.io": core.STRICT_UPDATE,
     "csinodes.storage.k8s.io": core.STRICT_UPDATE,
     "runtimeclasses.node.k8s.io": core.STRICT_UPDATE,
