@@ -13,8 +13,7 @@ import struct
 from typing import Any
 
 PROBE_SECONDS = 1
-LOST_PROBES = 15  # then the kernel gives the connection up
-USER_TIMEOUT = 15_000  # ms; the same for data of ours that nobody acknowledges
+GIVE_UP_SECONDS = 15  # without an answer to probes or data; then the kernel ends the connection
 
 _INFO_BYTES = 104
 _LAST_ACK_RECEIVED = 8 + 12 * 4  # offset of tcpi_last_ack_recv (ms) in struct tcp_info, tcp(7)
@@ -27,8 +26,8 @@ def keepalive_socket(address: tuple[Any, ...]) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_SECONDS)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_SECONDS)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, LOST_PROBES)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, GIVE_UP_SECONDS // PROBE_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GIVE_UP_SECONDS * 1000)
     return made
 
 
