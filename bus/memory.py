@@ -66,7 +66,7 @@ class MemoryBroker:
             subscription
             for bus in buses
             for subscription in list(bus.subscriptions)
-            if matches(subscription.pattern, subject)
+            if subscription.hears(subject)
         ]
 
     def answer(self, message: Message) -> bool:
@@ -75,11 +75,17 @@ class MemoryBroker:
 
 
 class MemorySubscription:
-    def __init__(self, owner: MemoryBus, pattern: str, queue: str, delivery: Delivery) -> None:
+    def __init__(
+        self, owner: MemoryBus, pattern: str, queue: str, delivery: Delivery, *, allowed: bool
+    ) -> None:
         self.owner = owner
         self.pattern = pattern
         self.queue = queue
         self.delivery = delivery
+        self._allowed = allowed
+
+    def hears(self, subject: str) -> bool:
+        return self._allowed and matches(self.pattern, subject)
 
     async def unsubscribe(self) -> None:
         self.owner.subscriptions.pop(self, None)
@@ -233,11 +239,10 @@ class MemoryBus:
         if self._link.is_closed:
             raise self._link.down()
         delivery = Delivery(subject, handler, self._pending_bytes, self._on_drop)
-        made = MemorySubscription(self, subject, queue, delivery)
-        if self._may_subscribe(subject):
-            self.subscriptions[made] = None
-        else:
-            self.denied += 1
+        allowed = self._may_subscribe(subject)
+        self.denied += not allowed  # it just hears nothing, as in NATS
+        made = MemorySubscription(self, subject, queue, delivery, allowed=allowed)
+        self.subscriptions[made] = None
         return made
 
     def _may_subscribe(self, pattern: str) -> bool:

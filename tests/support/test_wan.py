@@ -58,6 +58,16 @@ async def test_connections_made_during_a_cut_hang_until_heal(wan: Wan) -> None:
     writer.close()
 
 
+async def test_a_thin_line_takes_its_time(wan: Wan) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", wan.port)
+    wan.rate = 10_000
+    began = asyncio.get_running_loop().time()
+    writer.write(b"x" * 500)
+    await reader.readexactly(500)
+    assert asyncio.get_running_loop().time() - began >= 0.05
+    writer.close()
+
+
 async def test_drop_resets_both_ends(wan: Wan) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", wan.port)
     writer.write(b"x")

@@ -18,10 +18,12 @@ class Wan:
 
     `up_bytes` and `down_bytes` count TCP payload towards the server and back. Connections made
     during a cut hang, as behind a real black hole: nothing is forwarded, no end of file either.
+    `rate` makes it thin: bytes per second, each way and connection; it may be changed any time.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", *, rate: float = 0.0) -> None:
         self.target = (host, port)
+        self.rate = rate  # 0: as fast as it goes
         self.port = 0  # ours, after `start`
         self.up_bytes = 0
         self.down_bytes = 0
@@ -95,6 +97,10 @@ class Wan:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*self.target)
+        for end in (writer, far_writer):
+            # What we hold back should be held back at the sender, as on a real thin or dead line.
+            sock = end.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
         self._writers.add(far_writer)
         try:
             async with asyncio.TaskGroup() as group:
@@ -110,13 +116,19 @@ class Wan:
     ) -> None:
         while True:
             await self._open.wait()
-            data = await reader.read(_CHUNK)
+            data = await reader.read(self._chunk())
+            if self.rate:
+                await asyncio.sleep(len(data) / self.rate)
             await self._open.wait()
             if not data:
                 raise ConnectionResetError  # half-closed is closed for us
             self._count(len(data), up)
             writer.write(data)
             await writer.drain()
+
+    def _chunk(self) -> int:
+        """Small enough on a thin line that what passes passes evenly."""
+        return max(1, min(_CHUNK, int(self.rate / 50))) if self.rate else _CHUNK
 
     def _count(self, size: int, up: bool) -> None:
         if up:
