@@ -1,0 +1,155 @@
+"""Services and endpoint slices that come, change and go while faults happen."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+
+Object = dict[str, Any]
+_SERVICES = "/api/v1/namespaces/default/services"
+_SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+_ENDPOINTS = 10
+
+
+class Api:
+    """Plain HTTP to an API server. Raises aiohttp.ClientError or TimeoutError while it is down."""
+
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
+        self.session = session
+        self.base = base
+
+    async def versions(self, path: str) -> dict[str, int]:
+        """key → resourceVersion of all objects of a resource."""
+        return {
+            key: int(item["metadata"]["resourceVersion"]) for key, item in await self.list(path)
+        }
+
+    async def list(self, path: str) -> list[tuple[str, Object]]:
+        listed = await self.call("GET", path)
+        return [
+            (f"{item['metadata']['namespace']}/{item['metadata']['name']}", item)
+            for item in listed["items"]
+        ]
+
+    async def call(self, method: str, path: str, body: Object | None = None) -> Object:
+        data = None if body is None else msgspec.json.encode(body)
+        async with self.session.request(method, self.base + path, data=data) as response:
+            answer = await response.read()
+            response.raise_for_status()
+            return dict(msgspec.json.decode(answer))
+
+
+@dataclass
+class Churn:
+    """Writes about `rate` times a second until stopped; goes on through errors, counting them."""
+
+    api: Api
+    rate: float = 25.0
+    names: int = 30
+    seed: int = 1
+    writes: int = 0
+    errors: int = 0
+    _random: random.Random = field(init=False)
+    _there: set[str] = field(default_factory=set)
+    _task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    async def start(self) -> None:
+        """Two thirds of the objects are there when it returns."""
+        for path in (_SERVICES, _SLICES):
+            held = await self.api.list(path)
+            self._there |= {f"{path}/{item['metadata']['name']}" for _, item in held}
+        for number in range(self.names * 2 // 3):
+            for path in (_SERVICES, _SLICES):
+                await self._put(path, f"churn-{number}")
+        self._task = asyncio.create_task(self._run(), name="churn")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def probe(self) -> tuple[str, int, float]:
+        """One service changed: its key, version, and when that was sent."""
+        sent = time.monotonic()
+        version = await self._put(_SERVICES, "probe")
+        return "default/probe", version, sent
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._random.expovariate(self.rate))
+            try:
+                await self._step()
+                self.writes += 1
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                self.errors += 1
+
+    async def _step(self) -> None:
+        path = self._random.choice((_SERVICES, _SLICES, _SLICES, _SLICES))
+        name = f"churn-{self._random.randrange(self.names)}"
+        if f"{path}/{name}" in self._there and self._random.random() < 0.15:
+            await self._delete(path, name)
+        else:
+            await self._put(path, name)
+
+    async def _delete(self, path: str, name: str) -> None:
+        self._there.discard(f"{path}/{name}")
+        await self._forgiving("DELETE", f"{path}/{name}", None, 404)
+
+    async def _put(self, path: str, name: str) -> int:
+        """Creates or replaces; whatever an earlier error left open is settled by trying both."""
+        body = (_service if path == _SERVICES else _slice)(name, self._random)
+        answer = None
+        if f"{path}/{name}" in self._there:
+            answer = await self._forgiving("PUT", f"{path}/{name}", body, 404)
+        if answer is None:
+            answer = await self._forgiving("POST", path, body, 409)
+        if answer is None:
+            answer = await self.api.call("PUT", f"{path}/{name}", body)
+        self._there.add(f"{path}/{name}")
+        return int(answer["metadata"]["resourceVersion"])
+
+    async def _forgiving(
+        self, method: str, path: str, body: Object | None, status: int
+    ) -> Object | None:
+        try:
+            return await self.api.call(method, path, body)
+        except aiohttp.ClientResponseError as error:
+            if error.status != status:
+                raise
+            return None
+
+
+def _service(name: str, choose: random.Random) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "annotations": {"turn": str(choose.getrandbits(40))}},
+        "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]},
+    }
+
+
+def _slice(name: str, choose: random.Random) -> Object:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [
+            {
+                "addresses": [f"10.1.{number}.{choose.randrange(1, 255)}"],
+                "conditions": {"ready": choose.random() < 0.9},
+            }
+            for number in range(_ENDPOINTS)
+        ],
+    }
