@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.actor import Actor, Context
-from bus.errors import BusError
+from bus.errors import BusError, Conflict
 from bus.feed import FeedSettings
 from bus.fence import Fenced, Guard, Guarded
 from bus.lease import Elector, JetStreamLeases
@@ -104,20 +104,31 @@ class Coordinator(Actor[CoordinatorSettings]):
             upstream=Guarded(self._pool, self._guard),
             downstream=Fenced(self._pool, lambda: self.elector.token),
             table=JetStreamTable(self._pool),
+            token=lambda: self.elector.token,
             settings=self.settings.feed,
             spawn=spawn,
             log=self.context.log,
         )
 
     async def _serve(self, term: Term) -> None:
-        """A term that fails is given up, with its lease, so that another node may do better."""
+        """A term that fails is given up, with its lease, so that another node may do better.
+
+        But for a Conflict: then a predecessor's last write came after our load, and a new term
+        reads it.
+        """
+        is_conflict = False
         try:
             await term.run()
+        except* Conflict as errors:
+            is_conflict = True
+            self.context.log.info("reads the pool's table again: {}", _reasons(errors))
         except* BusError as errors:
-            reasons = "; ".join(sorted({str(error) for error in errors.exceptions}))
-            self.context.log.warning("gives the coordination up: {}", reasons)
+            self.context.log.warning("gives the coordination up: {}", _reasons(errors))
         self._term = self._running = None
-        await self.elector.release()
+        if is_conflict and self.elector.is_leader:
+            self._changed.set()
+        else:
+            await self.elector.release()
 
     async def _end_term(self) -> None:
         running, self._running, self._term = self._running, None, None
@@ -141,3 +152,7 @@ class Coordinator(Actor[CoordinatorSettings]):
                 for name, shelf in self._shelves().items()
             },
         }
+
+
+def _reasons(errors: ExceptionGroup[BusError]) -> str:
+    return "; ".join(sorted({str(error) for error in errors.exceptions}))

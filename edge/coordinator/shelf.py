@@ -26,6 +26,7 @@ class Ends:
     upstream: Bus  # the pool bus, guarded by the leader's token
     downstream: Bus  # the pool bus, fenced with our own
     table: ObjectTable
+    token: Callable[[], int]  # our own; raises LeaseLost
     settings: FeedSettings
     spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
     log: Logger
@@ -70,7 +71,8 @@ class Shelf:
             await self._after(batch)
 
     async def _commit(self, batch: Batch) -> None:
-        """Raises Conflict where a successor has written: this term is over."""
+        """Raises LeaseLost, or Conflict where somebody else has written: this term is over."""
+        self._ends.token()  # a paused process must not write first and find out later
         changes = [*self._left_over(batch), *batch.changes]
         try:
             await self._ends.table.commit(
