@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
-from yarl import URL
 
 from actors.kube.client_errors import KubeError, Misconfigured, Refused, mapped, refused
 from actors.kube.liveness import keepalive_socket, silence
@@ -245,7 +244,8 @@ class _Link:
         async with asyncio.timeout(HEADER_SECONDS):
             return await self._session.request(
                 method,
-                URL(configuration.host.rstrip("/") + path).with_query(list(query)),
+                configuration.host.rstrip("/") + path,
+                params=list(query),
                 headers=headers,
                 data=body,
                 timeout=aiohttp.ClientTimeout(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from actors.actor import Clock, SystemClock
 from actors.backoff import RestartPolicy
 from actors.kube.client import ClusterClient, Stream, path_of
-from actors.kube.client_errors import KubeError, Refused
+from actors.kube.client_errors import KubeError, Refused, Unreachable
 from actors.kube.raw_events import Bookmark, Garbled, Lines, Shape, list_version, uid_of
 from actors.kube.reflect_plan import PAUSES, Ask, End, Ending, ReflectPlan, Request, difference
 from actors.kube.resource import Resource
@@ -58,6 +58,12 @@ class ReflectorSettings:
     policy: RestartPolicy = PAUSES
     mark_seconds: float = 10.0
     """Silence in a watch-list before its end mark that shows a server which knows no marks."""
+    quiet_seconds: float = 20.0
+    """Silence in a watch after which the server is asked whether it lives."""
+    answer_seconds: float = 10.0
+    """What it gets to answer that."""
+    overtime: float = 30.0
+    """What a watch may last beyond its timeoutSeconds, which the server should keep."""
     gone_seconds: float = 30.0
     """404 for this long means that the resource is no longer served. A starting API server says so
     as well, until it has read its CRDs."""
@@ -124,6 +130,7 @@ class Reflector:
         self._stream: Stream | None = None
         self._began = 0.0  # when the running answer began
         self._heard = -math.inf  # when the state was last known to be current
+        self._heard_bytes = 0.0  # when the stream last brought anything
         self._missing_since: float | None = None
 
     def __repr__(self) -> str:
@@ -194,20 +201,52 @@ class Reflector:
             await self._watch(request)
 
     async def _interruptible(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does `work` unless `resync` comes first; what is being handed on is handed on."""
+        """Does `work` unless `resync` comes first, or the server turns out to be stuck; what is
+        being handed on is handed on."""
         name = f"reflect {self.resource.name}"
         doing = asyncio.create_task(work, name=name)
         asked = asyncio.create_task(self._resync.wait(), name=f"{name}: resync")
+        stuck = asyncio.create_task(self._until_stuck(), name=f"{name}: silence")
         try:
-            await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({doing, asked, stuck}, return_when=asyncio.FIRST_COMPLETED)
             async with self._handing_on:
                 doing.cancel()
         finally:
-            doing.cancel()
-            asked.cancel()
-            await asyncio.wait({doing, asked})
+            for task in (doing, asked, stuck):
+                task.cancel()
+            await asyncio.wait({doing, asked, stuck})
         if not doing.cancelled():
             doing.result()
+        elif not stuck.cancelled():
+            stuck.result()
+
+    async def _until_stuck(self) -> None:
+        """Raises Unreachable when a watch is silent and the server answers nothing else, or when it
+        has lasted far too long: the kernel at the other end may well live (see `liveness`) while
+        the server hangs. client-go's HTTP/2 pings are for the same.
+        """
+        quiet, now = self._settings.quiet_seconds, self._clock.monotonic
+        asked = now()
+        while True:
+            wait = max(asked, self._heard_bytes) + quiet - now()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            elif self._stream is None:
+                asked = now()
+            elif self._lasted() > self._plan.watch_seconds + self._settings.overtime:
+                raise Unreachable("the watch did not end when it should have")
+            else:
+                await self._ask_whether_alive()
+                asked = now()
+
+    async def _ask_whether_alive(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.answer_seconds):
+                await self._client.get("/version")
+        except TimeoutError:
+            raise Unreachable("the server is silent and answers nothing") from None
+        except Refused:
+            return  # it lives
 
     # -- requests
 
@@ -249,7 +288,7 @@ class Reflector:
                     await self._take_initial(chunks, lines)
                 self._current(stream)
                 async for chunk in chunks:
-                    self._heard = self._clock.monotonic()
+                    self._heard = self._heard_bytes = self._clock.monotonic()
                     await self._take(self._events(lines, chunk))
             if lines.is_cut:
                 raise _Over(Ending(End.BROKEN, 0.0, text="ended in the middle of an event"))

@@ -124,6 +124,8 @@ class ScriptedApi:
         self.current = 1_000_000  # the version a probe is told
         self.queries: list[dict[str, str]] = []  # of widgets, probes left out
         self.probes = 0
+        self.asked = 0  # whether it lives
+        self.hangs = False  # and does not answer that
         self.access = ApiAccess()
         self._steps: deque[Step] = deque()
         self._watches: list[Watching] = []
@@ -147,11 +149,18 @@ class ScriptedApi:
     async def kube_system(self, _: web.Request) -> web.StreamResponse:
         return web.json_response({"metadata": {"name": "kube-system", "uid": self.uid}})
 
+    async def version(self, _: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        if self.hangs:
+            await self._over.wait()
+        return web.json_response({"gitVersion": "v1.36.0"})
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[ScriptedApi]:
         app = web.Application()
         app.router.add_get(PATH, self.widgets)
         app.router.add_get("/api/v1/namespaces/kube-system", self.kube_system)
+        app.router.add_get("/version", self.version)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -396,6 +396,33 @@ async def test_the_age_grows_while_the_server_is_away_and_not_before() -> None:
         assert young + 0.04 < rig.reflector.age() < 3
 
 
+async def test_a_server_that_hangs_behind_a_living_kernel_is_noticed() -> None:
+    api, first, second = ScriptedApi(), Watching(), Watching()
+    api.then(first, second)
+    async with reflecting(api, quiet_seconds=0.05, answer_seconds=0.05) as rig:
+        await start(first, 10, "a")
+        await rig.seen.reaches(10)
+        await until(lambda: api.asked >= 3, "asked again and again, and answers")
+        assert not rig.reflector.stats.endings
+        api.hangs = True
+        await second.opened.wait()
+        api.hangs = False
+        await second.send(bookmark(12))
+        await rig.seen.reaches(12)
+    assert rig.reflector.stats.endings == {"broken": 1}
+
+
+async def test_a_watch_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.kube.reflect_plan.WATCH_SECONDS", (0, 0))
+    api, first, second = ScriptedApi(), Watching(), Watching()
+    api.then(first, second)
+    async with reflecting(api, quiet_seconds=0.02, overtime=0.1) as rig:
+        await start(first, 10, "a")
+        await second.opened.wait()
+    assert "did not end" in rig.reflector.stats.error
+    assert api.queries[0]["timeoutSeconds"] == "0"
+
+
 async def test_a_slow_taker_makes_one_batch_of_what_waits() -> None:
     api, watch = ScriptedApi(), Watching()
     api.then(watch)

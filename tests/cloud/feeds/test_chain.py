@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import generate_latest
 
 from actors.backoff import RestartPolicy
 from actors.kube import builtin
@@ -87,9 +88,7 @@ class World:
             resources,
             self.access,
             tick=0.1,
-            reflector=ReflectorSettings(QUICK),
-            retry=QUICK,
-            **rest,
+            **{"reflector": ReflectorSettings(QUICK), "retry": QUICK, **rest},
         )
 
     @asynccontextmanager
@@ -298,6 +297,27 @@ async def test_an_unknown_resource_is_named_and_comes_with_its_crd(world: World)
         await followed.until(lambda f: "default/w" in f.items)
         assert followed.objects()["default/w"]["spec"] == {"size": 3}
         assert set(feeds.status()["unknown"]) == {"servcies"}
+
+
+async def test_a_resource_leaves_with_its_crd_and_comes_back(world: World) -> None:
+    feed = "widgets_v1_example_com"
+    await world.client.create(builtin.CRDS, "", widget_crd())
+    soon = ReflectorSettings(QUICK, gone_seconds=0.2)
+    async with (
+        world.feeds("widgets", "configmaps", reflector=soon) as feeds,
+        following(world.follower, "catalog") as catalog,
+    ):
+        await catalog.until(lambda c: set(c.items) == {CONFIGMAPS, feed})
+        await world.client.delete(builtin.CRDS, "", "widgets.example.com")
+        await catalog.until(lambda c: set(c.items) == {CONFIGMAPS})
+        await until(lambda: "widgets" in feeds.status()["unknown"], "it is named")
+        assert (
+            'atoll_feed_unknown_resource{name="widgets"} 1.0'
+            in generate_latest(feeds.context.metrics).decode()
+        )
+        await world.client.create(builtin.CRDS, "", widget_crd())
+        await catalog.until(lambda c: set(c.items) == {CONFIGMAPS, feed})
+        await until(lambda: not feeds.status()["unknown"], "and is no longer missing")
 
 
 async def test_an_oversized_object_is_named_and_stops_nothing(world: World) -> None:
