@@ -324,10 +324,10 @@ class FollowerCore:
             return False
         self.counts[f"sync.{answer.kind.name.lower()}"] += 1
         cursor = self._cursor
-        if answer.kind is AnswerKind.BEHIND or self.position.is_ahead_of(answer.position):
+        if cursor and cursor.epoch == answer.epoch and cursor.seq >= answer.seq:
+            self._go_live()  # frames were faster
+        elif answer.kind is AnswerKind.BEHIND or self.position.is_ahead_of(answer.position):
             self.phase = Phase.WAITING
-        elif cursor and cursor.epoch == answer.epoch and cursor.seq >= answer.seq:
-            self._go_live()
         elif answer.kind is AnswerKind.REPLAY:
             return self._on_replay(answer)
         else:
