@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 _CHUNK = 64 << 10
+_BUFFER = 32 << 10
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 
 
@@ -34,7 +35,10 @@ class Wan:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        listener = socket.create_server(("127.0.0.1", 0))
+        # What we hold back should be held back at the sender, as on a real thin or dead line.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._server = await asyncio.start_server(self._accept, sock=listener, limit=_BUFFER)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -96,11 +100,9 @@ class Wan:
             self._tasks.discard(task)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self.target)
-        for end in (writer, far_writer):
-            # What we hold back should be held back at the sender, as on a real thin or dead line.
-            sock = end.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
+        far_reader, far_writer = await asyncio.open_connection(*self.target, limit=_BUFFER)
+        sock = far_writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._writers.add(far_writer)
         try:
             async with asyncio.TaskGroup() as group:
