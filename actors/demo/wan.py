@@ -89,6 +89,8 @@ class Wan:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 await self._open.wait()
+                if writer.is_closing():  # dropped while it was dark
+                    return
                 writer.write(data)
                 await writer.drain()
                 self._count(len(data), up)
