@@ -147,11 +147,18 @@ class FeedFollower(Running):
 
     def _on_frame(self, message: Message) -> None:
         self.core.on_frame(message.data)
-        self._wake.set()
+        self._sign_of_life()
 
     def _on_tick(self, entry: TickEntry) -> None:
         if self.core.on_tick(entry):
             self._confirm(self._clock(), entry.age)
+        self._sign_of_life()
+
+    def _sign_of_life(self) -> None:
+        """Our publisher is there (again): however long we had to wait, now we need not."""
+        if self._failures > 1:
+            self._failures = 1
+            self._not_before = min(self._not_before, self._clock() + _BACKOFF_SECONDS[0])
         self._wake.set()
 
     # -- batches ----------------------------------------------------------------------------------

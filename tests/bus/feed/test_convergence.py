@@ -5,12 +5,18 @@ One machine, two profiles: a quick one always, a long one under the `nightly` ma
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from bus.feed import FeedSettings, FollowerCore, Item, Position
 from bus.feed.tick import decode_tick, encode_tick
@@ -241,7 +247,7 @@ class Convergence(RuleBasedStateMachine):
 
     @rule(what=UPSETS, by=st.integers(0, 20), which=st.integers(0, 1))
     def upset(self, what: str, by: int, which: int) -> None:
-        {
+        happen: dict[str, Callable[[], None]] = {
             "roll back": lambda: self.source.roll_back(by),
             "relist": lambda: self.relist(which),
             "restart publisher": lambda: self.restart_publisher(which, by),
@@ -249,7 +255,8 @@ class Convergence(RuleBasedStateMachine):
             "store": self.store,
             "move": self.move,
             "cut": lambda: self.cut(by),
-        }[what]()
+        }
+        happen[what]()
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -278,10 +285,8 @@ class Convergence(RuleBasedStateMachine):
                 break
 
 
-def run(profile: Any) -> None:
-    case = Convergence.TestCase
-    case.settings = profile
-    case("runTest").runTest()
+def run(profile: settings) -> None:
+    run_state_machine_as_test(Convergence, settings=profile)
 
 
 ALLOWED = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]

@@ -155,7 +155,8 @@ def test_a_chunk_uses_older_versions_as_bases() -> None:
 def test_chunks_are_bounded_and_go_on_where_the_last_one_ended() -> None:
     core = publisher(40)
     found: list[str] = []
-    wanted, after = [(0, {}), (1, {})], None
+    wanted: list[tuple[int, dict[str, int]]] = [(0, {}), (1, {})]
+    after = None
     for _ in range(40):
         answer = ask(core, Diff(1, 77, 1, 2, wanted, after))
         assert sum(len(op[2]) for op in answer.ops) <= SETTINGS.chunk_bytes + 200
