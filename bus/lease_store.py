@@ -1,8 +1,8 @@
 """Where leases are kept: JetStream KV with a TTL that the server keeps, or memory.
 
-Everything is compare-and-set on revisions (recipe: the design's facts-nats, section 4). The token is
-the lease's revision when it was acquired, above the bucket's time of creation (so that tokens grow
-across a wiped disk).
+Everything is compare-and-set on revisions (recipe: the design's facts-nats, section 4). The token
+is the lease's revision when it was acquired, above the bucket's time of creation (so that tokens
+grow across a wiped disk).
 """
 
 from __future__ import annotations

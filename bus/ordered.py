@@ -1,8 +1,8 @@
 """An ordered consumer: what a stream holds and gets, in order and without gaps, for ever.
 
 A push consumer of our own per incarnation, with idle heartbeats and flow control (ADR-17). The one
-of nats-py takes 19 s to notice a restarted server; this one is made anew as soon as the link is back,
-at a gap, and after some seconds of silence, and begins with the last value of each subject again.
+of nats-py takes 19 s to notice a restarted server; this one is made anew as soon as the link is
+back, at a gap, and after some seconds of silence; it begins with the last value of each subject.
 """
 
 from __future__ import annotations

@@ -1,39 +1,75 @@
 """Tables: a feed's state kept durably, with the position it stands for, by one fenced writer.
 
-In JetStream's KV form (one subject per object, its last message is its value), written in atomic
-batches (ADR-50). Each batch ends with the feed's `meta` message, compared-and-set on the one before:
-a writer that was replaced without knowing has its whole batch refused.
+In JetStream's KV form, written in atomic batches (ADR-50). Each batch ends with the feed's `meta`,
+compared-and-set on the one before: a writer that was replaced without knowing has its whole batch
+refused, object by object.
 
-A commit larger than a batch goes as several; only the last moves the position. After a crash between
-them some objects are newer than the position says, which is no harm: whoever loads the table goes on
-from the position and meets those changes again.
+A commit of up to 999 changes (and 4 MiB) is one batch. A larger one is several: each but the last
+keeps the position and notes how far ahead of it objects may be; the last moves it. After a crash
+between them `load` gives the old position and `is_exact` False: some objects are newer (or gone
+sooner) than the position says. Whoever goes on from there meets those changes again.
+
+The same holds where `commit` failed with anything but Conflict: none, some or all of the changes
+are stored, the position is the old one (or, if only the answer was lost, the new one), and the
+caller gives the changes again with a later commit.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-from urllib.parse import quote, unquote
+from typing import Protocol
 
-import msgpack
-
-from bus.api import Bus, Message
-from bus.errors import BusDown, BusError, Conflict, DecodeError, RequestTimeout
+from bus import subjects
+from bus.api import Bus
+from bus.errors import BusDown, BusError, Conflict, DecodeError, RequestTimeout, StorageFull
 from bus.feed.types import Change, Item, Position
-from bus.jetstream import EXPECT, TTL, NoStream, api, ensure_stream, last, store
-from bus.zstd import compress, decompress
+from bus.jetstream import (
+    EXPECT,
+    OPERATION,
+    TTL,
+    JetStreamError,
+    NoStream,
+    Stored,
+    api,
+    checked,
+    ensure_stream,
+    kv_stream,
+    kv_subject,
+    last,
+    store,
+)
+from bus.ordered import OrderedConsumer
+from bus.table_format import (
+    NOWHERE,
+    Limits,
+    Meta,
+    Part,
+    decode_item,
+    decode_key,
+    encode_key,
+    parts,
+    stored_size,
+)
 
-BATCH = 500  # changes; the server takes 1000 messages
-BATCH_BYTES = 4 << 20
-_CALL_SECONDS = 5.0
-_SILENCE = 5.0  # seconds without a message while loading: try again
-_TOMBSTONE = "60s"  # then a deleted object's marker is gone, too
-_LIMIT = 16 << 20  # of one object, uncompressed
-_RAW, _ZSTD = 0, 1
-_COMPRESS_FROM = 256  # bytes
+log = logging.getLogger(__name__)
+
+_CALL_SECONDS = 2.0
+_LOAD_SECONDS = 30.0
+_LOADS = 5  # tries to load while somebody else writes
+_BATCH_MESSAGES = 999  # the server takes 1000 a batch, the meta is one
+_UNACKNOWLEDGED = 1 << 20  # bytes of a batch that may be under way
+_AT_ONCE = 16  # batches; the server takes 50 a stream
+_TOMBSTONE_SECONDS = 1  # then also the marker of a deleted object is gone
+_PAUSE = 0.05  # seconds before a try that may succeed soon
+# Batch incomplete (the server restarted within it), too many batches in flight.
+_AGAIN = frozenset({10176, 10210})
+_SMALLEST = 1 << 20
+_DELETED = {OPERATION: "DEL", TTL: f"{_TOMBSTONE_SECONDS}s"}
 
 
 @dataclass(frozen=True)
@@ -41,249 +77,391 @@ class TableState:
     """What was last committed; `upstream` is the writer's own note (a follower's place)."""
 
     items: Mapping[str, Item] = field(default_factory=dict)
-    position: Position = Position()
+    position: Position = NOWHERE
     upstream: bytes = b""
+    is_exact: bool = True  # see the module: False where items may differ from the position's
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    max_bytes: int = 256 << 20  # reserved for all tables; halved until the server has that much
+    batch_bytes: int = 4 << 20
+    patience: float = 5.0  # seconds in which a commit is tried again while the bus does not answer
+    replicas: int = 1
 
 
 class ObjectTable(Protocol):
     async def load(self, feed: str) -> TableState:
-        """The committed state, from which on this writer's commits are compared. Raises BusError."""
+        """The committed state; this writer's commits are compared from here on. Raises BusError."""
 
     async def commit(
         self, feed: str, changes: Sequence[Change], position: Position, upstream: bytes
     ) -> None:
-        """Durable when it returns. Only after `load`.
+        """Durable when it returns. Only after `load` (else ValueError).
 
-        Raises Conflict if another writer committed since; StorageFull, and other BusErrors, where it
-        was not written: the same may be committed again later.
+        Raises Conflict if another writer committed since; StorageFull, which never keeps a commit
+        from succeeding that makes room; and other BusErrors. What is then stored: see the module.
         """
+
+    async def drop(self, feed: str) -> None:
+        """Forgets a feed. Raises as `commit` does."""
+
+
+@dataclass
+class _Writer:
+    """What we know of a feed that we loaded."""
+
+    meta: Meta
+    revision: int  # of the stored meta; 0: there is none
+    sizes: dict[str, int]  # bytes as stored, by key
+    leftovers: set[str] = field(
+        default_factory=set
+    )  # objects that the stored meta knows nothing of
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class JetStreamTable:
-    """The real one. Not for two tasks at once."""
+    """The real one. Feeds may be committed at the same time; one feed's commits queue up."""
 
-    def __init__(self, bus: Bus, bucket: str = "objects") -> None:
+    def __init__(
+        self, bus: Bus, bucket: str = "objects", settings: TableSettings | None = None
+    ) -> None:
         self._bus = bus
-        self._stream = f"KV_{bucket}"
-        self._prefix = f"$KV.{bucket}."
-        self._revisions: dict[str, int] = {}  # of each feed's meta
-        self._is_ensured = False
+        self._bucket = bucket
+        self._stream = kv_stream(bucket)
+        self._settings = settings or TableSettings()
+        self._writers: dict[str, _Writer] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._created = 0  # when the bucket was made, in ms
+        self._limits = Limits(_BATCH_MESSAGES, 0)
+        self._limit = 0  # bytes that objects may take
+        self._used = 0  # at most this many are taken
+
+    # -- load --------------------------------------------------------------------------------------
 
     async def load(self, feed: str) -> TableState:
         await self._ensure()
-        meta = await last(self._bus, self._stream, self._meta(feed), _CALL_SECONDS)
-        self._revisions[feed] = meta.sequence if meta is not None else 0
-        if meta is None:
+        for _ in range(_LOADS):
+            before = await self._stored_meta(feed)
+            loading = _Loading(self._bus, self._stream, self._subject(feed, "o.>"))
+            await loading.run(self._ensure)
+            if _sequence(await self._stored_meta(feed)) == _sequence(before):
+                return self._loaded(feed, before, loading)
+        raise Conflict(f"table {feed}: another writer is at work")
+
+    def _loaded(self, feed: str, stored: Stored | None, loading: _Loading) -> TableState:
+        found = _meta(stored)
+        meta = found or Meta()
+        self._writers[feed] = _Writer(
+            meta=Meta(meta.position, meta.upstream, secrets.token_hex(8), 0, meta.ahead),
+            revision=_sequence(stored),
+            sizes=loading.sizes,
+            leftovers=set() if found is not None else set(loading.sizes),
+        )
+        if found is None:
             return TableState()
-        lineage, version, upstream = _unpack(meta.data)
-        items = await _Loading(self._bus, self._stream, self._objects(feed)).run()
-        return TableState(items, Position(lineage, version), upstream)
+        is_exact = meta.ahead is None and not loading.damaged
+        return TableState(loading.items, meta.position, meta.upstream, is_exact)
+
+    async def _stored_meta(self, feed: str) -> Stored | None:
+        return await last(self._bus, self._stream, self._subject(feed, "meta"), _CALL_SECONDS)
+
+    # -- commit ------------------------------------------------------------------------------------
 
     async def commit(
         self, feed: str, changes: Sequence[Change], position: Position, upstream: bytes
     ) -> None:
-        messages = [self._message(feed, change) for change in changes]
-        slices = _slices(messages)
-        for part in slices[:-1]:
-            state = await last(self._bus, self._stream, self._meta(feed), _CALL_SECONDS)
-            await self._batch(
-                feed, part, state.data if state is not None else _pack(Position(), b"")
+        async with self._writing(feed) as writer:
+            forgotten = [Change(key, 0, None) for key in sorted(writer.leftovers)]
+            for part in parts([*forgotten, *changes], self._limits):
+                await self._make_sure_of_room(feed, writer, part)
+                if part.is_last:
+                    meta = writer.meta.after_commit(position, upstream)
+                else:
+                    meta = writer.meta.before_part(position)
+                await self._write_surely(feed, writer, part, meta)
+                _note(writer, part, meta)
+
+    async def drop(self, feed: str) -> None:
+        async with self._writing(feed) as writer:
+            subject, headers = (
+                self._subject(feed, "meta"),
+                {**_DELETED, EXPECT: str(writer.revision)},
             )
-        await self._batch(feed, slices[-1], _pack(position, upstream))
+            end = await store(self._bus, subject, b"", headers, _CALL_SECONDS)
+            # Only up to here: a successor's objects are none of ours.
+            body = {"filter": self._subject(feed, "o.>"), "seq": end}
+            await api(self._bus, f"STREAM.PURGE.{self._stream}", body, _CALL_SECONDS)
+            del self._writers[feed]
 
-    async def _batch(self, feed: str, messages: Sequence[_Outgoing], meta: bytes) -> None:
-        """All or nothing. A lost answer leaves our revision unsure: settled by reading it."""
-        batch = secrets.token_hex(8)
-        for number, (subject, data, extra) in enumerate(messages, 1):
-            headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number), **extra}
-            await self._bus.publish(subject, data, headers=headers)
-        headers = {EXPECT: str(self._revisions[feed])}
-        if messages:
-            headers |= {
-                "Nats-Batch-Id": batch,
-                "Nats-Batch-Sequence": str(len(messages) + 1),
-                "Nats-Batch-Commit": "1",
-            }
+    @asynccontextmanager
+    async def _writing(self, feed: str) -> AsyncIterator[_Writer]:
+        writer = self._writers.get(feed)
+        if writer is None:
+            raise ValueError(f"table {feed}: not loaded")
+        async with writer.lock, self._slots:
+            yield writer
+
+    async def _make_sure_of_room(self, feed: str, writer: _Writer, part: Part) -> None:
+        """Raises StorageFull. What does not grow always has the room that is kept for one part."""
+        growth = part.size - sum(writer.sizes.get(key, 0) for key in part.objects)
+        growth -= sum(stored_size(key, None) for key, data in part.objects.items() if data is None)
+        if growth <= 0:
+            return
+        if self._used + growth > self._limit:
+            info = await api(self._bus, f"STREAM.INFO.{self._stream}", None, _CALL_SECONDS)
+            self._used = int(info["state"]["bytes"])
+        if self._used + growth > self._limit:
+            raise StorageFull(
+                f"table {feed}: {self._used} of {self._limit} bytes are taken, {growth} more wanted"
+            )
+        self._used += growth
+
+    async def _write_surely(self, feed: str, writer: _Writer, part: Part, meta: Meta) -> None:
+        """Tries again while the bus does not answer, for as long as we are patient."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.patience
+        while True:
+            try:
+                if await self._try(feed, writer, part, meta):
+                    return
+            except (RequestTimeout, BusDown, NoStream, JetStreamError) as error:
+                if loop.time() >= deadline or not _may_pass(error):
+                    raise
+                log.debug("table %s: %s; tries again", feed, error)
+                await self._pause(error, deadline - loop.time())
+
+    async def _try(self, feed: str, writer: _Writer, part: Part, meta: Meta) -> bool:
+        """Whether it is written. Raises Conflict where somebody else wrote."""
         try:
-            subject = self._meta(feed)
-            self._revisions[feed] = await store(self._bus, subject, meta, headers, _CALL_SECONDS)
-        except (RequestTimeout, BusDown) as error:
-            raise _Unsure(f"table {feed}: unknown whether it was committed: {error}") from error
-        except NoStream:
-            self._is_ensured = False
-            raise
+            writer.revision = await self._write(feed, part, meta, writer.revision)
+        except Conflict:
+            return await self._was_written(feed, writer, meta)
+        return True
 
-    def _message(self, feed: str, change: Change) -> _Outgoing:
-        subject = self._objects(feed)[:-1] + encode_key(change.key)
-        if change.data is None:
-            return subject, b"", {"KV-Operation": "DEL", TTL: _TOMBSTONE}
-        return subject, encode_item(Item(change.version, change.data)), {}
+    async def _was_written(self, feed: str, writer: _Writer, meta: Meta) -> bool:
+        """After a refused write: perhaps it was we, in an earlier one whose answer got lost."""
+        stored = await self._stored_meta(feed)
+        found = _meta(stored)
+        if found is None or found.writer != meta.writer:
+            raise Conflict(f"table {feed}: another writer committed")
+        writer.revision = _sequence(stored)
+        return found.number == meta.number
 
-    def _meta(self, feed: str) -> str:
-        return f"{self._prefix}{feed}.meta"
+    async def _pause(self, error: BusError, left: float) -> None:
+        if isinstance(error, NoStream):
+            created = self._created
+            await self._ensure()
+            if self._created != created:
+                raise Conflict("the table's bucket was made anew") from error
+        if isinstance(error, NoStream | JetStreamError):
+            await asyncio.sleep(_PAUSE)
+        else:
+            await self._bus.wait_up(left)
 
-    def _objects(self, feed: str) -> str:
-        return f"{self._prefix}{feed}.o.>"
+    async def _write(self, feed: str, part: Part, meta: Meta, revision: int) -> int:
+        """All or nothing."""
+        headers = {EXPECT: str(revision)}
+        if part.objects:
+            headers |= await self._send(feed, part)
+        subject = self._subject(feed, "meta")
+        return await store(self._bus, subject, meta.pack(), headers, _CALL_SECONDS)
+
+    async def _send(self, feed: str, part: Part) -> dict[str, str]:
+        """The objects of a batch; the headers that will commit it."""
+        batch, under_way = secrets.token_hex(8), 0
+        for number, (key, data) in enumerate(part.objects.items(), 1):
+            subject = self._subject(feed, f"o.{encode_key(key)}")
+            headers = {} if data is not None else _DELETED
+            headers = {**headers, **_batch_headers(batch, number)}
+            under_way += len(data or b"")
+            if under_way < _UNACKNOWLEDGED:
+                await self._bus.publish(subject, data or b"", headers=headers)
+                continue
+            under_way = 0
+            answer = await self._bus.request(
+                subject, data or b"", timeout=_CALL_SECONDS, headers=headers
+            )
+            checked(answer, subject)
+        return {**_batch_headers(batch, len(part.objects) + 1), "Nats-Batch-Commit": "1"}
+
+    # -- the bucket --------------------------------------------------------------------------------
+
+    def _subject(self, feed: str, rest: str) -> str:
+        return kv_subject(self._bucket, f"{subjects.token(feed)}.{rest}")
 
     async def _ensure(self) -> None:
-        if self._is_ensured:
-            return
-        config = {
+        size = self._settings.max_bytes
+        while True:
+            try:
+                self._created = await ensure_stream(self._bus, self._config(size), _CALL_SECONDS)
+                break
+            except StorageFull:
+                size //= 2
+                if size < _SMALLEST:
+                    raise
+        spare = min(self._settings.batch_bytes, size // 4)
+        self._limits = Limits(_BATCH_MESSAGES, spare)
+        self._limit = size - spare
+
+    def _config(self, size: int) -> dict[str, object]:
+        return {
             "name": self._stream,
-            "subjects": [self._prefix + ">"],
+            "subjects": [kv_subject(self._bucket, ">")],
             "max_msgs_per_subject": 1,
+            "max_bytes": size,
             "storage": "file",
+            "num_replicas": self._settings.replicas,
             "allow_atomic": True,
             "allow_msg_ttl": True,
             "allow_direct": True,
             "discard": "new",
         }
-        await ensure_stream(self._bus, config, _CALL_SECONDS)
-        self._is_ensured = True
-
-
-_Outgoing = tuple[str, bytes, dict[str, str]]
-
-
-class _Unsure(BusError):
-    """The writer must load again before it goes on."""
 
 
 class _Loading:
-    """Reads all objects of a feed through a short-lived push consumer."""
+    """Reads all objects of a feed."""
 
     def __init__(self, bus: Bus, stream: str, subject: str) -> None:
+        self.items: dict[str, Item] = {}
+        self.sizes: dict[str, int] = {}
+        self.damaged = 0
         self._bus = bus
         self._stream = stream
         self._subject = subject
-        self._items: dict[str, Item] = {}
-        self._heard = asyncio.Event()
-        self._left: int | None = None
+        self._done = asyncio.Event()
 
-    async def run(self) -> dict[str, Item]:
-        inbox = self._bus.inbox()
-        subscription = await self._bus.subscribe(inbox, self._on_message)
+    async def run(self, prepare: Callable[[], Awaitable[None]]) -> None:
+        consumer = OrderedConsumer(
+            self._bus,
+            self._stream,
+            self._subject,
+            on_begin=self._begin,
+            on_message=self._add,
+            prepare=prepare,
+        )
+        consumer.start()
         try:
-            await self._bus.flush(_CALL_SECONDS)
-            name = await self._consume(inbox)
-            await self._until_done()
-            await api(self._bus, f"CONSUMER.DELETE.{self._stream}.{name}", None, _CALL_SECONDS)
+            async with asyncio.timeout(_LOAD_SECONDS):
+                await self._done.wait()
+        except TimeoutError as error:
+            raise RequestTimeout(f"{self._subject}: not read in {_LOAD_SECONDS} s") from error
         finally:
-            await subscription.unsubscribe()
-        return self._items
+            await consumer.stop()
 
-    async def _consume(self, inbox: str) -> str:
-        config: dict[str, Any] = {
-            "deliver_policy": "last_per_subject",
-            "ack_policy": "none",
-            "filter_subject": self._subject,
-            "deliver_subject": inbox,
-            "inactive_threshold": 10_000_000_000,
-            "max_deliver": 1,
-            "mem_storage": True,
-            "num_replicas": 1,
-        }
-        body = {"stream_name": self._stream, "config": config}
-        made = await api(self._bus, f"CONSUMER.CREATE.{self._stream}", body, _CALL_SECONDS)
-        if self._left is None:
-            self._left = int(made.get("num_pending", 0)) + int(
-                made.get("delivered", {}).get("consumer_seq", 0)
-            )
-        return str(made["name"])
+    def _begin(self, count: int) -> None:
+        self.items.clear()
+        self.sizes.clear()
+        self.damaged = 0
+        if not count:
+            self._done.set()
 
-    def _on_message(self, message: Message) -> None:
-        if not message.reply.startswith("$JS.ACK."):
-            return
-        key = decode_key(message.subject[len(self._subject) - 1 :])
-        if "KV-Operation" not in message.headers:
-            self._items[key] = decode_item(message.data)
-        self._left = int(message.reply.rsplit(".", 1)[1])  # how many are still to come
-        self._heard.set()
+    def _add(self, stored: Stored) -> None:
+        if not stored.is_marker and not self._done.is_set():
+            self._keep(decode_key(stored.subject[len(self._subject) - 1 :]), stored)
+        if not stored.pending:
+            self._done.set()
 
-    async def _until_done(self) -> None:
-        while self._left != 0:
-            self._heard.clear()
-            try:
-                async with asyncio.timeout(_SILENCE):
-                    await self._heard.wait()
-            except TimeoutError as error:
-                raise RequestTimeout(f"{self._subject}: fell silent while loading") from error
+    def _keep(self, key: str, stored: Stored) -> None:
+        self.sizes[key] = stored_size(key, stored.data)
+        try:
+            self.items[key] = decode_item(stored.data)
+        except DecodeError as error:
+            self.damaged += 1
+            log.error("%s: left out, its bytes are damaged: %s", stored.subject, error)
+
+
+def _note(writer: _Writer, part: Part, meta: Meta) -> None:
+    """What a written part changed."""
+    writer.meta = meta
+    writer.leftovers.difference_update(part.objects)
+    for key, data in part.objects.items():
+        if data is None:
+            writer.sizes.pop(key, None)
+        else:
+            writer.sizes[key] = stored_size(key, data)
+
+
+def _batch_headers(batch: str, number: int) -> dict[str, str]:
+    return {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+
+
+def _may_pass(error: BusError) -> bool:
+    return not isinstance(error, JetStreamError) or error.code in _AGAIN
+
+
+def _sequence(stored: Stored | None) -> int:
+    return stored.sequence if stored is not None else 0
+
+
+def _meta(stored: Stored | None) -> Meta | None:
+    """None where there is none, or a damaged one (the table then counts as empty)."""
+    if stored is None or stored.is_marker:
+        return None
+    try:
+        return Meta.unpack(stored.data)
+    except DecodeError as error:
+        log.error("%s: damaged, the table counts as empty: %s", stored.subject, error)
+        return None
+
+
+@dataclass
+class MemoryStorage:
+    """What writers of `MemoryTable` share: states by feed with their revisions."""
+
+    limit: int = 1 << 30  # bytes
+    feeds: dict[str, tuple[int, TableState]] = field(default_factory=dict)
+    revision: int = 0
+
+    def used(self, but: str = "") -> int:
+        states = (state for feed, (_, state) in self.feeds.items() if feed != but)
+        return sum(_bytes(state.items) for state in states)
 
 
 class MemoryTable:
-    """The same contract in memory; writers that share `shared` fence each other off."""
+    """The same contract in memory; writers that share `storage` fence each other off."""
 
-    def __init__(self, shared: dict[str, tuple[int, TableState]] | None = None) -> None:
-        self._shared = {} if shared is None else shared
+    def __init__(self, storage: MemoryStorage | None = None) -> None:
+        self._storage = storage or MemoryStorage()
         self._revisions: dict[str, int] = {}
 
     async def load(self, feed: str) -> TableState:
-        self._revisions[feed], state = self._shared.get(feed, (0, TableState()))
-        return state
+        self._revisions[feed], state = self._storage.feeds.get(feed, (0, TableState()))
+        return TableState(dict(state.items), state.position, state.upstream)
 
     async def commit(
         self, feed: str, changes: Sequence[Change], position: Position, upstream: bytes
     ) -> None:
-        revision, state = self._shared.get(feed, (0, TableState()))
-        if revision != self._revisions[feed]:
-            raise Conflict(f"table {feed}: another writer committed")
-        items = dict(state.items)
+        before = self._checked(feed).items
+        items = dict(before)
         for change in changes:
             if change.data is None:
                 items.pop(change.key, None)
             else:
                 items[change.key] = Item(change.version, change.data)
-        self._revisions[feed] = revision + 1
-        self._shared[feed] = revision + 1, TableState(items, position, upstream)
+        storage, size = self._storage, _bytes(items)
+        if size > _bytes(before) and storage.used(but=feed) + size > storage.limit:
+            raise StorageFull(f"table {feed}: more than {storage.limit} bytes wanted")
+        self._put(feed, TableState(items, position, upstream))
+
+    async def drop(self, feed: str) -> None:
+        self._checked(feed)
+        self._put(feed, TableState())
+        del self._revisions[feed]
+
+    def _checked(self, feed: str) -> TableState:
+        if feed not in self._revisions:
+            raise ValueError(f"table {feed}: not loaded")
+        revision, state = self._storage.feeds.get(feed, (0, TableState()))
+        if revision != self._revisions[feed]:
+            raise Conflict(f"table {feed}: another writer committed")
+        return state
+
+    def _put(self, feed: str, state: TableState) -> None:
+        self._storage.revision += 1
+        self._revisions[feed] = self._storage.revision
+        self._storage.feeds[feed] = self._storage.revision, state
 
 
-def encode_key(key: str) -> str:
-    """As one subject token that people can still read: "default/app" → "default=2Fapp"."""
-    return quote(key, safe="").replace(".", "%2E").replace("%", "=").replace("~", "=7E")
-
-
-def decode_key(token: str) -> str:
-    return unquote(token.replace("=", "%"))
-
-
-def encode_item(item: Item) -> bytes:
-    """Version and bytes, compressed where that helps."""
-    if len(item.data) >= _COMPRESS_FROM:
-        packed = compress(item.data)
-        if len(packed) < len(item.data):
-            return bytes(msgpack.packb([item.version, _ZSTD, packed]))
-    return bytes(msgpack.packb([item.version, _RAW, item.data]))
-
-
-def decode_item(data: bytes) -> Item:
-    """Raises DecodeError."""
-    try:
-        version, form, content = msgpack.unpackb(data, max_bin_len=_LIMIT)
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
-        raise DecodeError(f"not a table's object: {error!r}", data) from error
-    return Item(int(version), decompress(content, _LIMIT) if form == _ZSTD else content)
-
-
-def _pack(position: Position, upstream: bytes) -> bytes:
-    return bytes(msgpack.packb([position.lineage, position.version, upstream]))
-
-
-def _unpack(data: bytes) -> tuple[int, int, bytes]:
-    try:
-        lineage, version, upstream = msgpack.unpackb(data)
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
-        raise DecodeError(f"not a table's meta: {error!r}", data) from error
-    return int(lineage), int(version), bytes(upstream)
-
-
-def _slices(messages: Sequence[_Outgoing]) -> list[list[_Outgoing]]:
-    """In order, each within a batch's bounds; at least one, perhaps empty."""
-    slices: list[list[_Outgoing]] = [[]]
-    size = 0
-    for message in messages:
-        if len(slices[-1]) >= BATCH or (slices[-1] and size + len(message[1]) > BATCH_BYTES):
-            slices.append([])
-            size = 0
-        slices[-1].append(message)
-        size += len(message[1])
-    return slices
+def _bytes(items: Mapping[str, Item]) -> int:
+    return sum(stored_size(key, item.data) for key, item in items.items())
