@@ -1,0 +1,22 @@
+"""Clients that nobody here wrote, on the embedded API server, on a hub over it, and on any cluster.
+
+    python -m pytest tests/interop
+    ATOLL_TEST_KUBECONFIG=~/.kube/config python -m pytest tests/interop -k cluster
+
+`world.py` runs `atoll up` twice, a cloud site and a pool, as a user would; `target.py` says where a
+test reads and where it writes; one file a client. Every test is the same for all targets: what it
+writes goes to the API server, what it reads comes from the target. A cluster gets a namespace per
+test (removed again) and one CRD, and nothing else is touched.
+
+Where a hub differs from the API server behind it (`test_differences.py` holds each line to it):
+
+| what | API server | hub |
+|---|---|---|
+| served resources | all | those in `feeds.resources`; for others 404 |
+| verbs | all | get, list, watch; for others 405 |
+| `metadata.managedFields` | kept | left out: nobody at the edge reads them, they cost the WAN |
+| list's own resourceVersion | the newest of the cluster | the newest known for this resource |
+| an object changed many times at once | each change is an event | may come as one event |
+| OpenAPI | full schemas | kinds alone: `kubectl explain` knows no fields |
+| behind or cut off | does not happen | `Warning: 299` with the age |
+"""

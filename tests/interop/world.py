@@ -1,0 +1,191 @@
+"""A cloud site and a pool, each an `atoll up` of its own, as a user would start them."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PR_SET_PDEATHSIG = 1
+POOL = "pool-a"
+NODES = ("node-1", "node-2")
+FIRST_FEEDS = ("services", "endpointslices.discovery.k8s.io")
+UP_SECONDS = 30.0
+_LOOK = 0.02
+_ATOLL = Path(sys.executable).with_name("atoll")
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+Json = dict[str, Any]
+
+
+class World:
+    """Started once for all tests; each site can be killed and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._sites: dict[str, subprocess.Popen[bytes]] = {}
+        self._bus = free_port()
+        self._hubs = {node: free_port() for node in NODES}
+        self.write_cloud(FIRST_FEEDS)
+        self._write("pool", self._pool_file())
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def write_cloud(self, feeds: tuple[str, ...]) -> None:
+        """The cloud's site file; an edit takes effect while it runs."""
+        content = {
+            "version": 1,
+            "kind": "cloud",
+            "name": "cloud",
+            "state": "cloud",
+            "runtime": "local",
+            "api": {"embedded": {}},
+            "enrolment": "enrolment",
+            "bus": {"listen": f"127.0.0.1:{self._bus}"},
+            "feeds": {"resources": list(feeds)},
+        }
+        self._write("cloud", content)
+
+    def _pool_file(self) -> Json:
+        nodes = [{"name": n, "listen": f"127.0.0.1:{port}"} for n, port in self._hubs.items()]
+        return {
+            "version": 1,
+            "kind": "pool",
+            "name": POOL,
+            "state": POOL,
+            "runtime": "local",
+            "cloud": {"url": f"nats://127.0.0.1:{self._bus}", "enrolment": "enrolment"},
+            "nodes": nodes,
+        }
+
+    def _write(self, site: str, content: Json) -> None:
+        draft = self._file(site).with_suffix(".tmp")
+        draft.write_text(yaml.safe_dump(content, sort_keys=False))
+        draft.replace(self._file(site))
+
+    def _file(self, site: str) -> Path:
+        return self.directory / f"{site}.yaml"
+
+    # -- processes --------------------------------------------------------------------------------
+
+    def start(self, site: str) -> None:
+        """Starts "cloud" or "pool" and waits until it serves."""
+        with (self.directory / f"{site}.log").open("ab") as log:
+            self._sites[site] = subprocess.Popen(
+                [_ATOLL, "up", self._file(site)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_us,
+            )
+        serves = self._cloud_serves if site == "cloud" else self._pool_serves
+        self.until(serves, f"{site} serves")
+
+    def kill(self, site: str) -> None:
+        """-9, and the proof that it is gone."""
+        process = self._sites.pop(site)
+        process.kill()
+        assert process.wait(10) == -signal.SIGKILL
+
+    def stop(self) -> None:
+        """In order. Fails if a site does not stop as it should."""
+        codes = {}
+        for site in [site for site in ("pool", "cloud") if site in self._sites]:
+            process = self._sites.pop(site)
+            process.send_signal(signal.SIGTERM)
+            try:
+                codes[site] = process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                codes[site] = process.wait()
+        assert not any(codes.values()), f"exit codes {codes}\n{self.tails()}"
+
+    def _cloud_serves(self) -> bool:
+        return self.kubeconfig.exists() and _is_ok(f"{self.api_url}/readyz")
+
+    def _pool_serves(self) -> bool:
+        return all(_is_ok(f"{self.hub_url(node)}/readyz") for node in NODES)
+
+    # -- where it is ------------------------------------------------------------------------------
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.directory / "cloud" / "apiserver" / "kubeconfig"
+
+    @property
+    def api_url(self) -> str:
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        return str(config["clusters"][0]["cluster"]["server"])
+
+    def hub_url(self, node: str) -> str:
+        return f"http://127.0.0.1:{self._hubs[node]}"
+
+    def served(self, node: str) -> frozenset[str]:
+        """What the node's hub serves and is ready to serve, as "plural.version.group"."""
+        if not _is_ok(f"{self.hub_url(node)}/readyz"):
+            return frozenset()
+        roots = [_get(f"{self.hub_url(node)}/{root}", _AGGREGATED) for root in ("api", "apis")]
+        return frozenset(
+            ".".join(
+                filter(None, (each["resource"], version["version"], group["metadata"]["name"]))
+            )
+            for root in roots
+            for group in root["items"]
+            for version in group["versions"]
+            for each in version["resources"]
+        )
+
+    def until(self, reached: Callable[[], Any], what: str, timeout: float = UP_SECONDS) -> None:
+        """Other processes send no event, so it is asked."""
+        end = time.monotonic() + timeout
+        while not reached():
+            if time.monotonic() > end:
+                raise AssertionError(f"not within {timeout} s: {what}\n{self.tails()}")
+            for site, process in self._sites.items():
+                assert process.poll() is None, f"{site} ended\n{self.tails()}"
+            time.sleep(_LOOK)
+
+    def tails(self) -> str:
+        logs = sorted(self.directory.glob("*.log"))
+        return "\n".join(f"-- {log.name}\n{log.read_text()[-3000:]}" for log in logs)
+
+
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+def free_port() -> int:
+    """One that a restarted site can have again: so it cannot be 0."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_us() -> None:
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.setpgid(0, 0)  # a Ctrl-C is for us to pass on
+
+
+def _is_ok(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return int(response.status) == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _get(url: str, accept: str) -> Json:
+    request = urllib.request.Request(url, headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return dict(json.load(response))
