@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import random
-import socket
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import bus.guard
 from bus.errors import ServerFailed
 from bus.server.binary import nats_server
-from bus.server.config import CONFIG, LOG, PID, USERS, config_text, users_text
+from bus.server.config import CONFIG, USERS, config_text, users_text
+from bus.server.files import (
+    PORT,
+    STDERR,
+    announced_port,
+    forget_run,
+    last_port,
+    last_words,
+    running_pid,
+)
 from bus.server.settings import ServerSettings, ServerUser
 from bus.server.users import reload, write_users
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 10.0  # to accept connections; a large JetStream store is read first
+START_SECONDS = 20.0  # to accept connections; a large JetStream store is read first
 STOP_SECONDS = 4.0  # after SIGTERM; then SIGKILL by the guard
 _BACKOFF = (0.05, 5.0)  # seconds before a restart: first, largest
 _CALM = 10.0  # seconds up after which a crash counts as the first again
-_LOOK = 0.01  # seconds between looks for a port that opens
-_PORT = "port"
+_LOOK = 0.01  # seconds between looks for a port that opens; nothing tells us
+_INFO_SECONDS = 1.0
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANY_PORT = -1
+
+ExitListener = Callable[[str], None]
 
 
 class EmbeddedServer:
@@ -39,40 +53,46 @@ class EmbeddedServer:
         self._port = 0
         self._guard: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._is_up = False
+        self._listeners: list[ExitListener] = []
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedServer {self.settings.name} {'up' if self._is_up else 'down'} {self.url}>"
 
     @property
     def url(self) -> str:
-        """For clients; valid after `start`."""
+        """For clients of this machine; valid after `start`."""
         scheme = "tls" if self.settings.certificate is not None else "nats"
-        host = self.settings.host
+        host = _EVERYWHERE.get(self.settings.host, self.settings.host)
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     @property
     def pid(self) -> int | None:
         """nats-server's own; None while it is down."""
-        try:
-            return int((self.settings.store / PID).read_text())
-        except (FileNotFoundError, ValueError):
-            return None
+        return running_pid(self.settings.store)
 
     @property
     def is_up(self) -> bool:
-        return self._guard is not None and self._guard.returncode is None
+        """Whether it accepts connections, as far as we know."""
+        return self._is_up
+
+    def on_exit(self, listener: ExitListener) -> None:
+        """Calls `listener(last words)` each time the server ends unasked."""
+        self._listeners.append(listener)
+
+    # -- start and stop ---------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Returns when it accepts connections. Raises ServerFailed with its last log lines."""
-        store = self.settings.store
-        store.mkdir(parents=True, exist_ok=True)
-        self._port = self.settings.port or self._free_port()
-        (store / USERS).write_text(users_text(self.settings.users))
-        (store / CONFIG).write_text(config_text(self.settings, self._port))
-        try:
-            await self._launch()
-        except BaseException:
-            await self._end()
-            raise
-        (store / _PORT).write_text(str(self._port))
-        self._watch = asyncio.create_task(self._restart_forever(), name=f"bus {self.settings.name}")
+        assert self._watch is None, "stopped before it is started again"
+        self.settings.store.mkdir(parents=True, exist_ok=True)
+        (self.settings.store / USERS).write_text(users_text(self.settings.users))
+        if self.settings.port:
+            await self._launch(self.settings.port)
+        else:
+            await self._launch_where_free()
+        (self.settings.store / PORT).write_text(str(self._port))
+        self._watch = asyncio.create_task(self._keep_up(), name=f"bus {self.settings.name}")
 
     async def stop(self) -> None:
         """In order; by force after a deadline. Idempotent."""
@@ -82,113 +102,123 @@ class EmbeddedServer:
             await asyncio.wait([watch])
         await self._end()
 
-    def set_users(self, users: tuple[ServerUser, ...]) -> None:
-        """Takes effect within moments, for new connections. Raises ServerFailed, keeps the old."""
-        if write_users(self.settings.store, users):
+    async def set_users(self, users: tuple[ServerUser, ...]) -> None:
+        """Takes effect within moments; who is no longer a user is hung up on.
+
+        Raises ServerFailed and keeps the old ones if the server finds them wrong.
+        """
+        if await asyncio.to_thread(write_users, self.settings.store, users):
             reload(self.settings.store)
 
-    def _free_port(self) -> int:
-        """The one we had before, if it is free; else any."""
-        try:
-            before = int((self.settings.store / _PORT).read_text())
-        except (FileNotFoundError, ValueError):
-            before = 0
-        return _bindable(self.settings.host, before) or _bindable(self.settings.host, 0)
+    async def _launch_where_free(self) -> None:
+        """Where it was before, if that is free; else wherever the system says."""
+        before = last_port(self.settings.store)
+        if before:
+            try:
+                return await self._launch(before)
+            except ServerFailed as error:
+                if "address already in use" not in str(error):
+                    raise
+                log.warning("bus %s: port %d is taken meanwhile", self.settings.name, before)
+        return await self._launch(_ANY_PORT)
 
-    async def _launch(self) -> None:
-        (self.settings.store / PID).unlink(missing_ok=True)
-        server = [str(nats_server()), "-c", str(self.settings.store / CONFIG)]
-        guard = [sys.executable, "-I", "-S", str(bus.guard.__file__), "--grace", str(STOP_SECONDS)]
-        self._guard = await asyncio.create_subprocess_exec(
-            *guard,
-            "--",
-            *server,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+    async def _launch(self, port: int) -> None:
+        store = self.settings.store
+        forget_run(store)
+        (store / CONFIG).write_text(config_text(self.settings, port))
         try:
+            self._guard = await self._spawn()
             async with asyncio.timeout(START_SECONDS):
-                await self._until_accepting()
+                self._port = await self._until_ready()
         except TimeoutError as error:
-            raise ServerFailed(f"not up after {START_SECONDS} s: {self._last_words()}") from error
+            await self._end()
+            text = f"not up after {START_SECONDS} s: {last_words(store)}"
+            raise ServerFailed(text) from error
+        except BaseException:
+            await self._end()
+            raise
+        if port == _ANY_PORT:  # from now on this one, also if it restarts
+            (store / CONFIG).write_text(config_text(self.settings, self._port))
+        self._is_up = True
 
-    async def _until_accepting(self) -> None:
-        while not (self.pid and await _accepts(self.settings.host, self._port)):
-            if not self.is_up:
-                raise ServerFailed(f"nats-server ended at once: {self._last_words()}")
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        store = self.settings.store
+        guard = [sys.executable, "-I", "-S", str(bus.guard.__file__), "--grace", str(STOP_SECONDS)]
+        server = [str(nats_server()), "-c", str(store / CONFIG)]
+        with (store / STDERR).open("wb") as errors:
+            return await asyncio.create_subprocess_exec(
+                *guard,
+                "--",
+                *server,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=errors,
+            )
+
+    async def _until_ready(self) -> int:
+        """The port, once the server greets there with JetStream."""
+        while True:
+            assert self._guard is not None
+            if self._guard.returncode is not None:
+                raise ServerFailed(f"nats-server ended at once: {last_words(self.settings.store)}")
+            pid = self.pid
+            port = announced_port(self.settings.store, pid) if pid is not None else 0
+            if port and await _greets(self.settings.host, port):
+                return port
             await asyncio.sleep(_LOOK)
 
     async def _end(self) -> None:
+        self._is_up = False
         guard, self._guard = self._guard, None
-        if guard is None:
-            return
-        assert guard.stdin is not None
-        guard.stdin.close()  # the guard's word to stop
-        await guard.wait()
-        (self.settings.store / PID).unlink(missing_ok=True)
+        if guard is not None:
+            assert guard.stdin is not None
+            guard.stdin.close()  # the guard's word to stop
+            await guard.wait()
+        forget_run(self.settings.store)
 
-    async def _restart_forever(self) -> None:
+    # -- crashes ----------------------------------------------------------------------------------
+
+    async def _keep_up(self) -> None:
+        clock = asyncio.get_running_loop().time
         crashes = 0
         while True:
-            assert self._guard is not None
-            began = asyncio.get_running_loop().time()
-            await self._guard.wait()
-            calm = asyncio.get_running_loop().time() - began > _CALM
-            crashes = 1 if calm else crashes + 1
+            began = clock()
+            if self._guard is not None:
+                await self._guard.wait()
+                self._crashed()
+            crashes = 1 if clock() - began > _CALM else crashes + 1
             await self._restart(crashes)
 
+    def _crashed(self) -> None:
+        self._is_up = False
+        words = last_words(self.settings.store)
+        log.error("bus %s: nats-server ended unasked: %s", self.settings.name, words)
+        for listener in self._listeners:
+            try:
+                listener(words)
+            except Exception:
+                log.exception("bus %s: an exit listener failed", self.settings.name)
+
     async def _restart(self, crashes: int) -> None:
+        """One try; where it fails there is no guard afterwards."""
         self.restarts += 1
         first, largest = _BACKOFF
-        delay = min(largest, first * 2.0 ** min(crashes - 1, 12)) * random.uniform(0.75, 1.25)
-        log.error(
-            "bus %s: nats-server ended unasked, starts again in %.2f s: %s",
-            self.settings.name,
-            delay,
-            self._last_words(),
-        )
-        await asyncio.sleep(delay)
+        delay = min(largest, first * 2.0 ** min(crashes - 1, 12))
+        await asyncio.sleep(delay * random.uniform(0.75, 1.25))
         try:
-            await self._launch()
-        except ServerFailed as error:
-            log.error("bus %s: %s", self.settings.name, error)
-            await self._end()
-            await self._restart(crashes + 1)
-
-    def _last_words(self) -> str:
-        return last_lines(self.settings.store / LOG)
+            await self._launch(self._port)
+            log.info("bus %s: nats-server is back at %s", self.settings.name, self.url)
+        except (ServerFailed, OSError) as error:
+            log.error("bus %s: nats-server did not come back: %s", self.settings.name, error)
 
 
-def last_lines(path: Path, count: int = 3) -> str:
+async def _greets(host: str, port: int) -> bool:
+    """Whether the server there says INFO, and has JetStream."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4096))
-            lines = file.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return "it wrote no log"
-    return " | ".join(lines[-count:]) or "its log is empty"
-
-
-def _bindable(host: str, port: int) -> int:
-    """The port if it can be bound (0: one that can), else 0."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return 0
-        return int(probe.getsockname()[1])
-
-
-async def _accepts(host: str, port: int) -> bool:
-    """Whether the server there says INFO."""
-    try:
-        reader, writer = await asyncio.open_connection(host, port)
-    except OSError:
+        async with asyncio.timeout(_INFO_SECONDS):
+            reader, writer = await asyncio.open_connection(_EVERYWHERE.get(host, host), port)
+            with contextlib.closing(writer):
+                verb, _, info = (await reader.readline()).partition(b" ")
+        return verb == b"INFO" and bool(json.loads(info).get("jetstream"))
+    except (OSError, ValueError):
         return False
-    try:
-        return (await reader.readline()).startswith(b"INFO")
-    finally:
-        writer.close()

@@ -287,7 +287,7 @@ async def test_goes_on_after_refusal_until_it_is_enrolled(
             await connection.wait_up(0.3)
         refused = [r for r in caplog.records if "Authorization Violation" in r.getMessage()]
         assert len(refused) == 1
-        server.set_users((rig.user("admin"), rig.user("cloud-1")))
+        await server.set_users((rig.user("admin"), rig.user("cloud-1")))
         await connection.wait_up(SOON)
     finally:
         await server.stop()
