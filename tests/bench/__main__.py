@@ -14,7 +14,7 @@ from loguru import logger
 
 from tests.bench.report import Report
 
-NAMES = ("latency", "fanout")
+NAMES = ("wan", "latency", "fanout")
 
 
 def bench(name: str) -> ModuleType:
