@@ -110,10 +110,11 @@ def demo(
     Exit codes: 0 every step passed; 1 one failed.
     """
     from actors import program
-    from actors.demo.run import DemoOptions, run_demo
+    from actors.demo.run import Demo, DemoOptions
 
     options = DemoOptions(seconds=seconds, runtime=str(runtime), headless=headless, as_json=as_json)
-    raise typer.Exit(program.run(run_demo(options), kill=lambda: None))
+    demo = Demo(options)
+    raise typer.Exit(program.run(demo.run(), demo.kill))
 
 
 @config_app.command("check")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from actors import log
@@ -23,6 +23,7 @@ from actors.runtimes import create
 from actors.specs import LogSettings
 
 STOP_SECONDS = 20.0
+REPAINT = 0.15  # seconds
 
 
 @dataclass(frozen=True)
@@ -35,46 +36,60 @@ class DemoOptions:
     endpoints: int = 50  # OpenYurt's published load has 50 a service
 
 
-async def run_demo(options: DemoOptions) -> int:
-    """0 if every step passed, 1 if one failed. Cancelled: stops what it started, then raises."""
-    log.setup(LogSettings(level="ERROR"))  # cuts are part of the story; only surprises are told
-    figures = Figures(options.runtime, len(NODES), options.services, options.endpoints)
-    runtime = create(options.runtime)
-    with tempfile.TemporaryDirectory(prefix="atoll-", ignore_cleanup_errors=True) as directory:
-        world = World(Path(directory), runtime, options.runtime)
-        try:
-            await runtime.start()
-            await _tell_story(world, figures, options)
-        finally:
-            await world.stop()
-            await runtime.stop(STOP_SECONDS)
-    _report(figures, options)
-    return 0 if figures.passed else 1
+class Demo:
+    """One run of it. `kill` is for the second Ctrl-C."""
 
+    def __init__(self, options: DemoOptions) -> None:
+        self._options = options
+        self._runtime = create(options.runtime)
+        self._world: World | None = None
+        self.figures = Figures(options.runtime, len(NODES), options.services, options.endpoints)
 
-async def _tell_story(world: World, figures: Figures, options: DemoOptions) -> None:
-    workload = Workload(options.services, options.endpoints, NODES)
-    if options.headless or not sys.stdout.isatty():
-        await Story(world, workload, figures, options.seconds, _progress(figures)).run()
-        return
-    with Live(console=Console(), refresh_per_second=8, screen=False) as live:
-        story = Story(world, workload, figures, options.seconds, lambda: None)
-        painting = asyncio.create_task(_paint(live, story, world), name="demo screen")
-        try:
-            await story.run()
-        finally:
-            painting.cancel()
-            await asyncio.wait([painting])
-            live.update(_picture(story, world))
+    async def run(self) -> int:
+        """0 if every step passed, else 1. Cancelled: stops what it started, then raises."""
+        # Cuts are part of the story: only surprises are told.
+        log.setup(LogSettings(level="ERROR"))
+        with tempfile.TemporaryDirectory(prefix="atoll-", ignore_cleanup_errors=True) as directory:
+            self._world = world = World(Path(directory), self._runtime, self._options.runtime)
+            try:
+                await self._tell_story(world)
+            finally:
+                await world.stop()
+                await self._runtime.stop(STOP_SECONDS)
+        _report(self.figures, self._options)
+        return 0 if self.figures.passed else 1
+
+    def kill(self) -> None:
+        """Everything, at once."""
+        if self._world is not None:
+            self._world.kill()
+        self._runtime.kill()
+
+    async def _tell_story(self, world: World) -> None:
+        options = self._options
+        workload = Workload(options.services, options.endpoints, NODES)
+        if options.headless or not sys.stdout.isatty():
+            tell = _progress(self.figures)
+            await Story(world, workload, self.figures, options.seconds, tell).run()
+            return
+        story = Story(world, workload, self.figures, options.seconds)
+        with Live(console=Console(), refresh_per_second=8) as live:
+            painting = asyncio.create_task(_paint(live, story, world), name="demo screen")
+            try:
+                await story.run()
+            finally:
+                painting.cancel()
+                await asyncio.wait([painting])
+                live.update(_picture(story, world))
 
 
 async def _paint(live: Live, story: Story, world: World) -> None:
     while True:
         live.update(_picture(story, world))
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(REPAINT)
 
 
-def _picture(story: Story, world: World):  # type: ignore[no-untyped-def]
+def _picture(story: Story, world: World) -> RenderableType:
     return render(story.figures, world.wan_bytes(), story.clients.native_bytes())
 
 
@@ -87,8 +102,7 @@ def _progress(figures: Figures) -> Callable[[], None]:
             if step.state in ("passed", "failed") and step.name not in told:
                 told.add(step.name)
                 line = f"{step.state:7} {step.name:11} {step.seconds:6.1f} s  {step.detail}"
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
+                log.to_stderr(line + "\n")
 
     return tell
 

@@ -59,7 +59,7 @@ class Story:
         workload: Workload,
         figures: Figures,
         seconds: float,
-        tell: Callable[[], None],
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
         self._world = world
         self._workload = workload
@@ -136,6 +136,7 @@ class Story:
         step.detail = f"ready in {self.figures.start_seconds} s"
 
     async def _steady(self, step: Step) -> None:
+        step.detail = "pods come and go; every node's client hears of it"
         figures = self.figures
         figures.changes = await self._change_for(self._seconds * 0.4)
         await self._converge()
@@ -153,6 +154,7 @@ class Story:
         leader = await self._leader()
         self._world.links[leader].cut()
         begun = time.monotonic()
+        step.detail = f"{leader}, which leads, sees the cloud no more"
         key, version = await self.cluster.replace(next(self._churn))
         await self._until_everywhere(key, version, CONVERGE_SECONDS)
         self.figures.takeover_seconds = round(time.monotonic() - begun, 2)
@@ -237,7 +239,7 @@ class Story:
                 raise StepFailed(f"{node} serves {len(watcher.versions)} of {slices} slices")
             if watcher.report.warning is None:
                 raise StepFailed(f"{node} serves old data without a Warning")
-            warnings.add(watcher.report.warning)
+            warnings.add(watcher.report.warning.removeprefix("299 - ").strip('"'))
         return sorted(warnings)[0]
 
     def _check_clients(self) -> None:

@@ -52,6 +52,12 @@ class World:
         for link in self.links.values():
             await link.stop()
 
+    def kill(self) -> None:
+        """What has processes of its own; the rest dies with ours."""
+        for site in (self.pool, self.cloud):
+            if site is not None:
+                site.kill()
+
     async def hub_urls(self) -> dict[str, str]:
         return {node: str((await self._actor(node, "hub"))["listen"]) for node in NODES}
 
