@@ -15,6 +15,7 @@ kube-apiserver (k8s.io/apiserver/pkg/storage/cacher).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -427,9 +428,27 @@ def _behind(taken: Taken, version: int) -> Taken:
 def _in_order(changes: Sequence[Change], before: int, target: int) -> list[tuple[int, Change]]:
     """Each change with the version at which it takes place here, ascending.
 
-    After a sync changes come in any order, and some (deletes above all) with versions that lie
-    behind what clients already saw; those take place at the version of the whole set.
+    After a sync changes come in any order, and of deletes it is known that they happened, not when:
+    their versions lie behind what clients already saw, or are all those of the whole set. Each of
+    these takes place at a version of its own, so that a client which stops between any two events
+    resumes there and misses nothing; as early as can be, lest a client that goes on elsewhere does.
     """
-    placed = [(c.version if c.version > before else target, c) for c in changes]
+    if len(changes) == 1:
+        change = changes[0]
+        return [(change.version if change.version > before else target, change)]
+    told = Counter(change.version for change in changes)
+    placed: list[tuple[int, Change]] = []
+    loose: list[Change] = []
+    for change in changes:
+        is_shared = change.data is None and told[change.version] > 1
+        if change.version > before and not is_shared:
+            placed.append((change.version, change))
+        else:
+            loose.append(change)
+    if loose:
+        loose.sort(key=attrgetter("key"))
+        taken = {version for version, _ in placed}
+        free = (version for version in range(before + 1, target + 1) if version not in taken)
+        placed += [(next(free, target), change) for change in loose]
     placed.sort(key=lambda pair: pair[0])
     return placed

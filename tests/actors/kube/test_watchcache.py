@@ -185,9 +185,30 @@ def test_changes_of_a_sync_take_place_in_the_order_of_versions() -> None:
         put(CONFIGMAPS, "default/b", 20),
     ]
     source.cache.apply(batch, 30)
-    expected = [("ADDED", "b", 20), ("ADDED", "c", 25), ("DELETED", "old", 30)]
+    expected = [("DELETED", "old", 12), ("ADDED", "b", 20), ("ADDED", "c", 25)]
     assert drain(source.cache, watcher) == expected
-    assert drain(source.cache, source.cache.watch(20)) == expected[1:]
+    assert drain(source.cache, source.cache.watch(20)) == expected[2:]
+
+
+def test_a_client_may_stop_between_any_two_events_of_a_sync() -> None:
+    source = filled()
+    for name in "abc":
+        source.put(name)
+    batch = [gone("default/a", 30), put(CONFIGMAPS, "default/d", 30), gone("default/b", 30)]
+    source.cache.apply(batch, 30)
+    seen = drain(source.cache, source.cache.watch(13))
+    assert [name for _, name, _ in seen] == ["a", "b", "d"]
+    for taken, (_, _, version) in enumerate(seen, 1):
+        assert drain(source.cache, source.cache.watch(version)) == seen[taken:]
+
+
+def test_a_crowd_of_deletes_without_room_takes_place_at_the_end() -> None:
+    source = filled()
+    for name in "abc":
+        source.put(name)
+    source.cache.apply([gone(f"default/{name}", 1) for name in "abc"], 14)
+    seen = drain(source.cache, source.cache.watch(13))
+    assert seen == [("DELETED", name, 14) for name in "abc"]
 
 
 def test_objects_newer_than_the_list_version_move_it() -> None:
@@ -466,7 +487,11 @@ def test_batches_of_a_sync_in_any_order_make_sense(
     seen = drain(cache, cache.watch(listed_at))
     follow(state, [(t, f"default/{name}", v) for t, name, v in seen])
     assert state == {e.key: e.version for e in cache.snapshot().entries}
-    assert [v for _, _, v in seen] == sorted(v for _, _, v in seen)
+    versions = [v for _, _, v in seen]
+    assert versions == sorted(versions)
+    if len(set(versions)) == len(versions):  # as those of an API server always are
+        for taken, version in enumerate(versions, 1):
+            assert drain(cache, cache.watch(version)) == seen[taken:]
 
 
 @settings(max_examples=60, deadline=None)
