@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -34,6 +35,7 @@ class Line(TcpTransport):
         super().__init__()  # type: ignore[no-untyped-call]
         self._must_be_secure = secure
         self._is_secure = False
+        self._is_aborted = False
 
     def __bool__(self) -> bool:
         return True  # nats-py would put a transport of its own in our place
@@ -62,8 +64,16 @@ class Line(TcpTransport):
 
     def abort(self) -> None:
         """Closes now: an orderly close waits for its buffer, which a dead line never drains."""
+        self._is_aborted = True
         if self._io_writer is not None:
             self._io_writer.transport.abort()
+
+    async def wait_closed(self) -> None:
+        """After `abort` there is nothing to wait for; and a failed TLS handshake never tells."""
+        if self._is_aborted:
+            await asyncio.sleep(0)
+        else:
+            await super().wait_closed()  # type: ignore[no-untyped-call]
 
     def progress(self) -> Progress:
         """What passed so far; zeros once the line is closed."""
