@@ -4,6 +4,9 @@ In JetStream's KV form, written in atomic batches (ADR-50). Each batch ends with
 compared-and-set on the one before: a writer that was replaced without knowing has its whole batch
 refused, object by object.
 
+A few small changes ride in the meta message itself, until they get too many: then they go to their
+own subjects, with the changes that were one too many.
+
 A commit of up to 999 changes (and 4 MiB) is one batch. A larger one is several: each but the last
 keeps the position and notes how far ahead of it objects may be; the last moves it. After a crash
 between them `load` gives the old position and `is_exact` False: some objects are newer (or gone
@@ -21,7 +24,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bus import subjects
@@ -49,9 +52,11 @@ from bus.table_format import (
     Limits,
     Meta,
     Part,
+    as_tail,
     decode_item,
     decode_key,
     encode_key,
+    merge,
     parts,
     stored_size,
 )
@@ -69,6 +74,9 @@ _PAUSE = 0.05  # seconds before a try that may succeed soon
 # Batch incomplete (the server restarted within it), too many batches in flight.
 _AGAIN = frozenset({10176, 10210})
 _SMALLEST = 1 << 20
+# A batch costs the server files and directories, 2 ms or more; one message a fifth of that. So
+# small changes ride in the meta message until they are this many or large.
+_TAIL = Limits(64, 32 << 10)
 _DELETED = {OPERATION: "DEL", TTL: f"{_TOMBSTONE_SECONDS}s"}
 
 
@@ -152,8 +160,9 @@ class JetStreamTable:
     def _loaded(self, feed: str, stored: Stored | None, loading: _Loading) -> TableState:
         found = _meta(stored)
         meta = found or Meta()
+        loading.overlay(meta.tail)
         self._writers[feed] = _Writer(
-            meta=Meta(meta.position, meta.upstream, secrets.token_hex(8), 0, meta.ahead),
+            meta=replace(meta, writer=secrets.token_hex(8), number=0),
             revision=_sequence(stored),
             sizes=loading.sizes,
             leftovers=set() if found is not None else set(loading.sizes),
@@ -173,10 +182,12 @@ class JetStreamTable:
     ) -> None:
         async with self._writing(feed) as writer:
             forgotten = [Change(key, 0, None) for key in sorted(writer.leftovers)]
-            for part in parts([*forgotten, *changes], self._limits):
+            objects = merge(writer.meta.tail, [*forgotten, *changes])
+            tail = as_tail(objects, _TAIL)
+            for part in parts({} if tail is not None else objects, self._limits):
                 await self._make_sure_of_room(feed, writer, part)
                 if part.is_last:
-                    meta = writer.meta.after_commit(position, upstream)
+                    meta = writer.meta.after_commit(position, upstream, tail or {})
                 else:
                     meta = writer.meta.before_part(position)
                 await self._write_surely(feed, writer, part, meta)
@@ -254,10 +265,8 @@ class JetStreamTable:
             await self._ensure()
             if self._created != created:
                 raise Conflict("the table's bucket was made anew") from error
-        if isinstance(error, NoStream | JetStreamError):
-            await asyncio.sleep(_PAUSE)
-        else:
-            await self._bus.wait_up(left)
+        await asyncio.sleep(_PAUSE)  # the bus may not have noticed yet that it is down
+        await self._bus.wait_up(max(left, _PAUSE))
 
     async def _write(self, feed: str, part: Part, meta: Meta, revision: int) -> int:
         """All or nothing."""
@@ -358,17 +367,24 @@ class _Loading:
 
     def _add(self, stored: Stored) -> None:
         if not stored.is_marker and not self._done.is_set():
-            self._keep(decode_key(stored.subject[len(self._subject) - 1 :]), stored)
+            self._keep(decode_key(stored.subject[len(self._subject) - 1 :]), stored.data)
         if not stored.pending:
             self._done.set()
 
-    def _keep(self, key: str, stored: Stored) -> None:
-        self.sizes[key] = stored_size(key, stored.data)
+    def overlay(self, tail: Mapping[str, bytes | None]) -> None:
+        for key, data in tail.items():
+            self.items.pop(key, None)
+            self.sizes.pop(key, None)
+            if data is not None:
+                self._keep(key, data)
+
+    def _keep(self, key: str, data: bytes) -> None:
+        self.sizes[key] = stored_size(key, data)
         try:
-            self.items[key] = decode_item(stored.data)
+            self.items[key] = decode_item(data)
         except DecodeError as error:
             self.damaged += 1
-            log.error("%s: left out, its bytes are damaged: %s", stored.subject, error)
+            log.error("%s: %s is left out, its bytes are damaged: %s", self._subject, key, error)
 
 
 def _note(writer: _Writer, part: Part, meta: Meta) -> None:

@@ -7,8 +7,8 @@ of its subject.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -66,21 +66,23 @@ class Meta:
     number: int = 0  # of the writer's parts
     ahead: Position | None = None
     """Objects may be as new as this: a commit of several parts was cut short."""
+    tail: Mapping[str, bytes | None] = field(default_factory=dict)
+    """Objects as they are since: they go to their own subjects when these get too many."""
 
     def pack(self) -> bytes:
         ahead = [self.ahead.lineage, self.ahead.version] if self.ahead is not None else None
         place = [self.position.lineage, self.position.version]
-        content = [_FORMAT, place, self.upstream, self.writer, self.number, ahead]
+        content = [_FORMAT, place, self.upstream, self.writer, self.number, ahead, self.tail]
         return bytes(msgpack.packb(content))
 
     @classmethod
     def unpack(cls, data: bytes) -> Meta:
         """Raises DecodeError."""
         try:
-            kind, place, upstream, writer, number, ahead = msgpack.unpackb(data)
+            kind, place, upstream, writer, number, ahead, tail = msgpack.unpackb(data)
             position = Position(*map(int, place))
             further = Position(*map(int, ahead)) if ahead is not None else None
-            meta = cls(position, bytes(upstream), str(writer), int(number), further)
+            meta = cls(position, bytes(upstream), str(writer), int(number), further, dict(tail))
         except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
             raise DecodeError(f"not a table's meta: {error!r}", data) from error
         if kind != _FORMAT:
@@ -91,11 +93,14 @@ class Meta:
         """While a commit is under way that leads to `target`."""
         return self._next(self.position, self.upstream, self._further(target))
 
-    def after_commit(self, position: Position, upstream: bytes) -> Meta:
+    def after_commit(
+        self, position: Position, upstream: bytes, tail: Mapping[str, bytes | None]
+    ) -> Meta:
         """Objects newer than the position are so no longer once the position has caught up."""
         ahead = self.ahead
         still = ahead is not None and ahead.is_ahead_of(position)
-        return self._next(position, upstream, ahead if still else None)
+        meta = self._next(position, upstream, ahead if still else None)
+        return replace(meta, tail=tail)
 
     def _further(self, target: Position) -> Position:
         ahead = self.ahead
@@ -135,14 +140,43 @@ def stored_size(key: str, data: bytes | None) -> int:
     return len(key) + len(data or b"") + _OVERHEAD
 
 
-def parts(changes: Iterable[Change], limits: Limits) -> Iterator[Part]:
-    """In order, encoded as they are asked for; at least one. Of a key's changes the last counts."""
+Objects = Mapping[str, Change | bytes | None]
+"""By key: a change, or an object as stored (None: deleted)."""
+
+
+def merge(tail: Mapping[str, bytes | None], changes: Iterable[Change]) -> Objects:
+    """The tail first. Of a key's changes the last counts."""
+    return {**tail, **{change.key: change for change in changes}}
+
+
+def as_tail(objects: Objects, limits: Limits) -> dict[str, bytes | None] | None:
+    """All of them as stored, if they are few and small."""
+    if len(objects) > limits.messages:
+        return None
+    tail: dict[str, bytes | None] = {}
+    size = 0
+    for key, value in objects.items():
+        tail[key] = _encode(value)
+        size += stored_size(key, tail[key])
+        if size > limits.bytes:
+            return None
+    return tail
+
+
+def parts(objects: Objects, limits: Limits) -> Iterator[Part]:
+    """In order, encoded as they are asked for; at least one."""
     part = Part()
-    for change in {change.key: change for change in changes}.values():
-        data = None if change.data is None else encode_item(Item(change.version, change.data))
-        if not part.has_room(stored_size(change.key, data), limits):
+    for key, value in objects.items():
+        data = _encode(value)
+        if not part.has_room(stored_size(key, data), limits):
             yield part
             part = Part()
-        part.add(change.key, data)
+        part.add(key, data)
     part.is_last = True
     yield part
+
+
+def _encode(value: Change | bytes | None) -> bytes | None:
+    if not isinstance(value, Change):
+        return value
+    return None if value.data is None else encode_item(Item(value.version, value.data))
