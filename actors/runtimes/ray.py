@@ -208,6 +208,8 @@ class RayRuntime:
             await asyncio.to_thread(self._head.stop)  # it need not come up any more
         # To break off `ray.init` halfway would leave its thread trying for 20 s.
         await asyncio.wait({connecting})
+        if not connecting.cancelled() and (error := connecting.exception()):
+            _log.debug("the start that was given up: {!r}", error)
         await self._let_go()
 
     async def _let_go(self) -> None:
