@@ -53,28 +53,29 @@ class Hub(Actor[HubActorSettings]):
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
         self._server: Server | None = None
         self._moves = 0
-        context.metrics.register(
-            Figures(
-                *follower_figures("atoll_hub_feed", lambda: self._feeds.followers),
-                Figure(
-                    "atoll_hub_source",
-                    "Whom the hub follows (1: this one)",
-                    lambda: {source.value: float(source is self._source) for source in Source},
-                    "source",
-                ),
-                Figure(
-                    "atoll_hub_source_changes",
-                    "Changes of whom the hub follows",
-                    one(lambda: self._moves),
-                    is_counter=True,
-                ),
-                Figure(
-                    "atoll_hub_fenced_messages",
-                    "Messages of a replaced coordinator, refused",
-                    one(lambda: self._guard.refused),
-                    is_counter=True,
-                ),
-            )
+        context.metrics.register(Figures(*self._figures()))
+
+    def _figures(self) -> tuple[Figure, ...]:
+        return (
+            *follower_figures("atoll_hub_feed", lambda: self._feeds.followers),
+            Figure(
+                "atoll_hub_source",
+                "Whom the hub follows (1: this one)",
+                lambda: {source.value: float(source is self._source) for source in Source},
+                "source",
+            ),
+            Figure(
+                "atoll_hub_source_changes",
+                "Changes of whom the hub follows",
+                one(lambda: self._moves),
+                is_counter=True,
+            ),
+            Figure(
+                "atoll_hub_fenced_messages",
+                "Messages of a replaced coordinator, refused",
+                one(lambda: self._guard.refused),
+                is_counter=True,
+            ),
         )
 
     async def on_start(self) -> None:
