@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
-from loguru import logger
 
 from actors.kube.serve.api import READ_VERBS, RequestInfo
+
+if TYPE_CHECKING:
+    from loguru import Logger
 
 
 class AuditLog:
@@ -22,10 +24,12 @@ class AuditLog:
     def __init__(
         self,
         path: Path,
+        log: Logger,
         max_bytes: int = 8 * 1024 * 1024,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
+        self._log = log
         self._max_bytes = max_bytes
         self._wall = wall
         self._file: IO[bytes] | None = None
@@ -41,7 +45,7 @@ class AuditLog:
             self._failed = False
         except OSError as error:
             if not self._failed:
-                logger.warning("the audit log cannot be written: {}", error)
+                self._log.warning("the audit log cannot be written: {}", error)
             self._failed = True
 
     def _record(self, info: RequestInfo, code: int, seconds: float) -> dict[str, object]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import Any
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any
 
 from actors.kube.serve.api import User
 from actors.kube.status_errors import bad_request
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 ADMIN = User("system:admin", ("system:masters", "system:authenticated"))
 _GROUPS = ("system:masters", "system:authenticated")

@@ -28,6 +28,7 @@ from cloud.apiserver.registry import Edit, Registry, Storage
 from cloud.apiserver.writer import SLICE, deleting
 
 Object = dict[str, Any]
+DRAIN = 0.1  # seconds for watchers to hear of the last deletes, before their resource goes
 
 
 class Janitor:
@@ -149,8 +150,9 @@ class Janitor:
 
     async def _empty_definition(self, ref: Ref, crd: Object) -> None:
         storage = self._registry.storages.get(ref.key)  # a CRD is named as its storage
-        if storage is not None and storage.is_custom:
+        if storage is not None and storage.is_custom and len(storage.cache):
             await self._commit(self._deletes(storage))
+            await asyncio.sleep(DRAIN)
         if storage is None or not len(storage.cache):
             self._release(ref, lambda obj: without_finalizer(obj, CLEANUP))
 

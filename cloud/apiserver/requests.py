@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from multidict import MultiMapping
 
 from actors.kube.resource import Resource
 from actors.kube.serve.routes import is_true
@@ -21,6 +20,9 @@ from actors.kube.status_errors import (
 from actors.kube.yamls import from_yaml
 from cloud.apiserver import names
 from cloud.apiserver.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
 
 Object = dict[str, Any]
 

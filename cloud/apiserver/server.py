@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 Spawn = Callable[[str, Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 DATABASE = "apiserver.db"
+DOCUMENTS_AFTER = 2.0  # seconds; asked for earlier, OpenAPI documents are made then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +84,8 @@ class EmbeddedApiServer:
         self.settings = settings or ApiServerSettings()
         self._log = log
         self._wall = wall
-        self._own_tasks = OwnedTasks("apiserver", log, lambda _name, _error: None)
-        self._spawn = spawn or self._own_tasks.spawn
+        self._own_tasks: OwnedTasks | None = None
+        self._spawn = spawn
         self._fold = asyncio.Event()
         self._server: Server | None = None
         self._store: Store | None = None
@@ -102,14 +103,20 @@ class EmbeddedApiServer:
     async def start(self) -> None:
         """Serves when it returns. Raises OSError if the address cannot be bound."""
         await asyncio.to_thread(self._load)
-        self._spawn("janitor", self.janitor.run())
-        self._spawn("checkpoints", self._keep_folded())
-        self._spawn("openapi", self._prepare_documents())
+        spawn = self._spawn or self._own_spawn()
+        spawn("janitor", self.janitor.run())
+        spawn("checkpoints", self._keep_folded())
+        spawn("openapi", self._prepare_documents())
         self._server = await self._listen()
         self.store.set_meta("port", str(self._server.port))
         bootstrap.fill(self.registry, self.addresses, self.settings.host, self._server.port)
         self._write_kubeconfig()
         self._log.info("embedded API server at {}, version {}", self.url, self.store.version)
+
+    def _own_spawn(self) -> Spawn:
+        # A failure was logged with its trace; the rest goes on serving.
+        self._own_tasks = OwnedTasks("apiserver", self._log, lambda _name, _error: None)
+        return self._own_tasks.spawn
 
     def _load(self) -> None:
         """Everything from disk; large stores take a while, and nobody else is here yet."""
@@ -149,6 +156,8 @@ class EmbeddedApiServer:
         ]
 
     async def _prepare_documents(self) -> None:
+        """Not at once: whoever starts us wants the processor for other things first."""
+        await asyncio.sleep(DOCUMENTS_AFTER)
         await asyncio.to_thread(self.documents.prepare)
 
     def _on_commit(
@@ -169,7 +178,8 @@ class EmbeddedApiServer:
     async def _listen(self) -> Server:
         settings = self.settings
         if settings.audit_bytes:
-            self._audit = AuditLog(self.state / "audit.jsonl", settings.audit_bytes, self._wall)
+            path = self.state / "audit.jsonl"
+            self._audit = AuditLog(path, self._log, settings.audit_bytes, self._wall)
         hooks = Hooks(
             writer=self.writer,
             openapi=self.documents,
@@ -190,7 +200,8 @@ class EmbeddedApiServer:
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
-        await self._own_tasks.close(5.0)
+        if self._own_tasks is not None:
+            await self._own_tasks.close(5.0)
         if self._audit is not None:
             self._audit.close()
         store, self._store = self._store, None

@@ -65,6 +65,10 @@ def _keep_addresses(spec: Object, old: Object) -> None:
     for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"):
         if name in old and not spec.get(name):
             spec[name] = old[name]
+    if spec.get("clusterIP") != old.get("clusterIP") and (
+        spec.get("clusterIPs") == old.get("clusterIPs")
+    ):
+        spec["clusterIPs"] = [spec["clusterIP"]]  # who changes one means both
     if spec["type"] in EXPOSED:
         given = {_number(port): port.get("nodePort") for port in old.get("ports", ())}
         for port in spec.get("ports", ()):

@@ -1,0 +1,166 @@
+"""kubectl against the embedded API server: a client that nobody here wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+
+from cloud.apiserver import EmbeddedApiServer
+from tests.cloud.apiserver.api import Object, config_map, crd, cron_tab, pod, service
+
+DEADLINE = 20.0
+
+
+class Kubectl:
+    """Runs the real thing. Everything it caches goes into the test's directory."""
+
+    def __init__(self, kubeconfig: Path, home: Path) -> None:
+        program = shutil.which("kubectl")
+        assert program, "kubectl is needed (Debian: kubernetes-client)"
+        self._program = program
+        self._kubeconfig = kubeconfig
+        self._env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "TMPDIR": str(home)}
+
+    async def start(self, *args: str, stdin: bytes | None = None) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            self._program,
+            f"--kubeconfig={self._kubeconfig}",
+            *args,
+            env=self._env,
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        if stdin is not None and process.stdin is not None:
+            process.stdin.write(stdin)
+            process.stdin.close()
+        return process
+
+    async def run(self, *args: str, stdin: Object | None = None) -> tuple[int, str, str]:
+        """(exit code, stdout, stderr)"""
+        data = None if stdin is None else json.dumps(stdin).encode()
+        process = await self.start(*args, stdin=data)
+        async with asyncio.timeout(DEADLINE):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+    async def __call__(self, *args: str, stdin: Object | None = None) -> str:
+        """What it prints; it has to succeed."""
+        code, out, err = await self.run(*args, stdin=stdin)
+        assert code == 0, f"kubectl {' '.join(args)}: {err}{out}"
+        return out
+
+    async def read(self, *args: str) -> Any:
+        return json.loads(await self(*args, "-o", "json"))
+
+
+@pytest_asyncio.fixture
+async def kubectl(server: EmbeddedApiServer, tmp_path: Path) -> AsyncIterator[Kubectl]:
+    yield Kubectl(server.kubeconfig, tmp_path)
+
+
+async def test_apply_diff_and_apply_again(kubectl: Kubectl) -> None:
+    assert "created" in await kubectl("apply", "-f", "-", stdin=service())
+    assert "unchanged" in await kubectl("apply", "-f", "-", stdin=service())
+    code, diff, _ = await kubectl.run("diff", "-f", "-", stdin=service(ports=[{"port": 81}]))
+    assert code == 1
+    assert "+  - port: 81" in diff
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=service(ports=[{"port": 81}]))
+    held = await kubectl.read("get", "service", "web")
+    assert [port["port"] for port in held["spec"]["ports"]] == [81]
+
+
+async def test_strict_validation(kubectl: Kubectl) -> None:
+    code, _, err = await kubectl.run("apply", "-f", "-", stdin=service(colour="red"))
+    assert code == 1
+    assert 'unknown field "spec.colour"' in err
+    out = await kubectl("apply", "--validate=false", "-f", "-", stdin=service(colour="red"))
+    assert "created" in out
+    code, _, err = await kubectl.run("apply", "-f", "-", stdin=service("b", ports=[]))
+    assert code == 1
+    assert "spec.ports: Required value" in err
+
+
+async def test_every_type_of_patch(kubectl: Kubectl) -> None:
+    await kubectl("create", "-f", "-", stdin=service())
+    strategic = '{"spec":{"ports":[{"port":80,"name":"http"}]}}'
+    await kubectl("patch", "svc/web", "-p", strategic)
+    await kubectl("patch", "svc/web", "--type=merge", "-p", '{"spec":{"selector":{"b":"c"}}}')
+    operations = '[{"op":"remove","path":"/spec/selector/app"}]'
+    await kubectl("patch", "svc/web", "--type=json", "-p", operations)
+    await kubectl("label", "svc/web", "tier=front")
+    await kubectl("annotate", "svc/web", "note=x")
+    held = await kubectl.read("get", "svc/web")
+    assert held["spec"]["selector"] == {"b": "c"}
+    assert held["spec"]["ports"][0]["name"] == "http"
+    assert held["metadata"]["labels"] == {"tier": "front"}
+    assert held["metadata"]["annotations"] == {"note": "x"}
+    await kubectl("replace", "-f", "-", stdin=service(ports=[{"port": 82}]))
+
+
+async def test_namespaces(kubectl: Kubectl) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}}
+    await kubectl("create", "-f", "-", stdin=namespace)
+    await kubectl("create", "-n", "demo", "-f", "-", stdin=config_map())
+    assert "deleted" in await kubectl("delete", "namespace", "demo")  # waits until it is gone
+    code, _, err = await kubectl.run("get", "namespace", "demo")
+    assert code == 1
+    assert "NotFound" in err
+
+
+async def test_delete_waits_for_finalizers(kubectl: Kubectl, server: EmbeddedApiServer) -> None:
+    held = config_map() | {"metadata": {"name": "c", "finalizers": ["example.com/x"]}}
+    await kubectl("create", "-f", "-", stdin=held)
+    waiting = await kubectl.start("delete", "configmap", "c")
+    await kubectl("wait", "configmap/c", "--for=jsonpath={.metadata.deletionTimestamp}")
+    assert waiting.returncode is None
+    await kubectl("patch", "cm/c", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    async with asyncio.timeout(DEADLINE):
+        await waiting.communicate()
+    assert waiting.returncode == 0
+
+
+async def test_custom_resources(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", "-", stdin=crd())
+    await kubectl("wait", "--for=condition=Established", "crd/crontabs.example.com")
+    await kubectl("apply", "-f", "-", stdin=cron_tab())
+    await kubectl("apply", "-f", "-", stdin=cron_tab(replicas=3))
+    held = await kubectl.read("get", "ct", "mine")
+    assert held["spec"] == {"cron": "* * *", "image": "busybox", "replicas": 3}
+    code, _, err = await kubectl.run("apply", "-f", "-", stdin=cron_tab(replicas=99))
+    assert code == 1
+    assert "should be less than or equal to 10" in err
+    assert "cron\t<string> -required-" in await kubectl("explain", "crontab.spec")
+    await kubectl("delete", "crd", "crontabs.example.com")
+    code, _, err = await kubectl.run("get", "ct")
+    assert code == 1
+
+
+async def test_explain(kubectl: Kubectl) -> None:
+    assert "clusterIP\t<string>" in await kubectl("explain", "service.spec")
+    assert "FIELDS:" in await kubectl("explain", "endpointslices", "--recursive")
+
+
+async def test_wait_and_describe(kubectl: Kubectl) -> None:
+    await kubectl("create", "-f", "-", stdin=pod())
+    waiting = await kubectl.start("wait", "--for=condition=Ready", "pod/p", "--timeout=15s")
+    status = '{"status":{"conditions":[{"type":"Ready","status":"True"}]}}'
+    await kubectl("patch", "pod/p", "--subresource=status", "-p", status)
+    async with asyncio.timeout(DEADLINE):
+        await waiting.communicate()
+    assert waiting.returncode == 0
+    assert "BestEffort" in await kubectl("describe", "pod", "p")
+    assert "deleted" in await kubectl("delete", "pod", "p", "--now")
+
+
+async def test_server_side_apply_is_refused_clearly(kubectl: Kubectl) -> None:
+    code, _, err = await kubectl.run("apply", "--server-side", "-f", "-", stdin=service())
+    assert code == 1
+    assert "Server-side apply not available on the server" in err

@@ -1,0 +1,105 @@
+"""Options and bodies of writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from multidict import MultiDict
+
+from actors.kube.builtin import SERVICES
+from actors.kube.status_errors import ApiError
+from cloud.apiserver import requests
+from cloud.apiserver.requests import FieldValidation
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def refused(code: int, call: Any, *args: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        call(*args)
+    assert caught.value.code == code
+    return caught.value
+
+
+def test_options() -> None:
+    options = requests.write_options(MultiDict(dryRun="All", fieldValidation="Strict"))
+    assert options == requests.WriteOptions(True, FieldValidation.STRICT)
+    assert requests.write_options(MultiDict()) == requests.WriteOptions()
+    refused(422, requests.write_options, MultiDict(dryRun="Some"))
+    refused(422, requests.write_options, MultiDict(fieldValidation="Rough"))
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"kind":"Service","metadata":{"name":"a"}}', "application/json"),
+        (b'{"metadata":{"name":"a"}}', ""),
+        (b"kind: Service\nmetadata:\n  name: a\n", "application/yaml"),
+    ],
+)
+def test_objects(body: bytes, content_type: str) -> None:
+    obj = requests.decode_object(body, content_type, SERVICES)
+    assert obj == {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "code"),
+    [
+        (b"", "application/json", 400),
+        (b'{"kind":', "application/json", 400),
+        (b'{"a":"\xff"}', "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b'"text"', "application/json", 400),
+        (b'{"kind":"Pod"}', "application/json", 400),
+        (b'{"apiVersion":"v2"}', "application/json", 400),
+        (b'{"metadata":"text"}', "application/json", 400),
+        (b"a: b: c", "application/yaml", 400),
+        (b"a: &x [1]\nb: *x", "application/yaml", 400),
+        (b"{}", "text/html", 415),
+        (b"k8s\0", PROTOBUF, 415),
+    ],
+)
+def test_bad_objects(body: bytes, content_type: str, code: int) -> None:
+    refused(code, requests.decode_object, body, content_type, SERVICES)
+
+
+def test_protobuf_is_refused_by_name() -> None:
+    error = refused(415, requests.decode_object, b"k8s\0", PROTOBUF, SERVICES)
+    assert PROTOBUF in error.message
+
+
+def test_patches() -> None:
+    assert requests.decode_patch(b"[]", "application/json-patch+json") == []
+    error = refused(415, requests.decode_patch, b"{}", "application/apply-patch+yaml")
+    assert "application/merge-patch+json" in error.message
+    strategic = "application/strategic-merge-patch+json"
+    refused(415, requests.decode_patch, b"{}", strategic, requests.patch_types(True))
+    refused(400, requests.decode_patch, b"{", "application/merge-patch+json")
+
+
+def test_delete_options() -> None:
+    body = b'{"propagationPolicy":"Foreground","gracePeriodSeconds":0}'
+    options = requests.delete_options(body, "application/json", MultiDict())
+    assert requests.propagation(options) == "Foreground"
+    query = MultiDict(gracePeriodSeconds="5", propagationPolicy="Orphan")
+    options = requests.delete_options(b"", "", query)
+    assert options["gracePeriodSeconds"] == 5
+    assert requests.propagation(options) == "Orphan"
+    assert requests.propagation({}) == "Background"
+    assert requests.propagation({"orphanDependents": True}) == "Orphan"
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "code"),
+    [
+        (b"[]", {}, 400),
+        (b'{"propagationPolicy":"Sideways"}', {}, 422),
+        (b'{"gracePeriodSeconds":-1}', {}, 422),
+        (b'{"dryRun":["Some"]}', {}, 422),
+        (b"", {"gracePeriodSeconds": "soon"}, 400),
+    ],
+)
+def test_bad_delete_options(body: bytes, query: dict[str, str], code: int) -> None:
+    refused(code, requests.delete_options, body, "application/json", MultiDict(query))
