@@ -248,7 +248,9 @@ class WatchCache:
     def reset(self, changes: Sequence[Change], version: int) -> None:
         """Another history: apply silently; all watchers end (410) and list anew."""
         for change in changes:
+            self._objects.pop(change.key, None)  # the same version may mean another object now
             self._put(change)
+        self._order = None
         self._begin_window(version)
         self.generation += 1
         self._wake(self._on_event)

@@ -243,6 +243,16 @@ def test_reset_ends_watchers_and_forgets_the_past() -> None:
     assert source.cache.watch(5).take() is None
 
 
+def test_the_same_version_in_another_history_is_another_object() -> None:
+    source = filled()
+    version = source.put("a", data={"of": "before"})
+    now = put(CONFIGMAPS, "default/a", version, data={"of": "now"})
+    source.cache.reset([now], version)
+    assert [entry.raw for entry in source.cache.snapshot().entries] == [now.data]
+    source.cache.reset([gone("default/a", version)], version)
+    assert keys(source.cache.snapshot()) == []
+
+
 def test_wakes_once_and_only_if_asked() -> None:
     source = filled()
     woken: list[str] = []
