@@ -107,7 +107,7 @@ class Churn:
 
     async def _put(self, path: str, name: str) -> int:
         """Creates or replaces; whatever an earlier error left open is settled by trying both."""
-        body = (_service if path == _SERVICES else _slice)(name, self._random)
+        body = service(name, self._random) if path == _SERVICES else _slice(name, self._random)
         answer = None
         if f"{path}/{name}" in self._there:
             answer = await self._forgiving("PUT", f"{path}/{name}", body, 404)
@@ -129,11 +129,14 @@ class Churn:
             return None
 
 
-def _service(name: str, choose: random.Random) -> Object:
+def service(name: str, choose: random.Random | None = None) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "annotations": {"turn": str(choose.getrandbits(40))}},
+        "metadata": {
+            "name": name,
+            "annotations": {"turn": str((choose or random).getrandbits(40))},
+        },
         "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]},
     }
 

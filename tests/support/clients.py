@@ -84,10 +84,9 @@ class Client:
             except (aiohttp.ClientError, TimeoutError, OSError):
                 await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def until(self, key: str, version: int, timeout: float) -> float:
-        """When that version (or a newer) had come; AssertionError after `timeout` seconds."""
-        await self._until(lambda: self.versions.get(key, 0) >= version, f"{key}@{version}", timeout)
-        return time.monotonic()
+    async def until(self, key: str, version: int, timeout: float) -> None:
+        """Until it holds just that version; AssertionError after `timeout` seconds."""
+        await self._until(lambda: self.versions.get(key) == version, f"{key}@{version}", timeout)
 
     async def until_equal(self, truth: Mapping[str, int], timeout: float) -> None:
         def difference() -> str:
