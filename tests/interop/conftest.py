@@ -25,6 +25,7 @@ MORE_FEEDS = (  # what the captured requests ask for, a built-in and a custom re
     f"widgets.{GROUP}",
     "nodes",
     "pods",
+    "events",  # for `kubectl describe`
     "leases.coordination.k8s.io",
     "servicecidrs.networking.k8s.io",
     "csidrivers.storage.k8s.io",
@@ -128,3 +129,9 @@ async def ns(writes: Api) -> AsyncIterator[str]:
     await writes.create(namespace(name))
     yield name
     await writes.delete("Namespace", "", name)
+
+
+@pytest.fixture(scope="session")
+def kubectl_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """kubectl keeps discovery on disk, by the server's address: not from one run to the next."""
+    return tmp_path_factory.mktemp("kubectl")

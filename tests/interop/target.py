@@ -36,7 +36,8 @@ class Access:
     def read(cls, kubeconfig: Path) -> Access:
         """Tokens, certificates and exec plugins are the `kubernetes` package's to understand."""
         config = kubernetes.client.Configuration()
-        kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=config)
+        load: Any = kubernetes.config.load_kube_config  # untyped
+        load(str(kubeconfig), client_configuration=config)
         tls = None
         if config.host.startswith("https"):
             tls = ssl.create_default_context(cafile=config.ssl_ca_cert)
@@ -169,7 +170,11 @@ class Api:
 
     async def sees(self, path: str, version: int) -> None:
         """Returns once the server has at least this version of the resource."""
-        params = {"resourceVersionMatch": "NotOlderThan", "resourceVersion": version, "limit": 1}
+        params: Any = {
+            "resourceVersionMatch": "NotOlderThan",
+            "resourceVersion": version,
+            "limit": 1,
+        }
         async with asyncio.timeout(DEADLINE):
             while (answer := await self.ask(path, **params)).status == 504:  # it waited 3 s
                 continue

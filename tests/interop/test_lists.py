@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ async def test_bad_questions_are_refused_alike(
     assert got.json["kind"] == "Status"
 
 
-async def pages(api: Api, path: str, **params: object) -> list[Json]:
+async def pages(api: Api, path: str, **params: Any) -> list[Json]:
     """Lists until there is no more to continue."""
     found = [await api.get(path, **params)]
     while token := found[-1]["metadata"].get("continue"):
@@ -200,7 +201,7 @@ async def test_lists_at_a_version(reads: Api, writes: Api, ns: str) -> None:
     at = version_of(await reads.get(path))
     assert at >= version_of(first)
     await fill(reads, writes, path, ns, [config_map("y", mine="1")])
-    mine = {"labelSelector": "mine=1"}
+    mine: Json = {"labelSelector": "mine=1"}
     exact = await reads.get(path, resourceVersion=at, resourceVersionMatch="Exact", **mine)
     assert [name_of(each) for each in exact["items"]] == ["x"]
     assert version_of(exact) == at
@@ -245,9 +246,7 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
 @pytest.mark.parametrize("accept", [f"{PROTOBUF}, */*", f"{PROTOBUF},application/json"])
-async def test_who_prefers_protobuf_takes_json(
-    own_target: Target, accept: str
-) -> None:
+async def test_who_prefers_protobuf_takes_json(own_target: Target, accept: str) -> None:
     """What kube-proxy and the kubelet ask for. A cluster would give protobuf."""
     async with own_target.reads.open() as api:
         both = await api.ask(collection("Service"), accept=accept)

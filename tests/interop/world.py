@@ -22,6 +22,7 @@ PR_SET_PDEATHSIG = 1
 POOL = "pool-a"
 NODES = ("node-1", "node-2")
 FIRST_FEEDS = ("services", "endpointslices.discovery.k8s.io")
+HISTORY = 200  # changes that the API server remembers per resource; few, so that 410 is near
 UP_SECONDS = 30.0
 _LOOK = 0.02
 _ATOLL = Path(sys.executable).with_name("atoll")
@@ -51,7 +52,7 @@ class World:
             "name": "cloud",
             "state": "cloud",
             "runtime": "local",
-            "api": {"embedded": {}},
+            "api": {"embedded": {"history": HISTORY}},
             "enrolment": "enrolment",
             "bus": {"listen": f"127.0.0.1:{self._bus}"},
             "feeds": {"resources": list(feeds)},
@@ -68,6 +69,7 @@ class World:
             "runtime": "local",
             "cloud": {"url": f"nats://127.0.0.1:{self._bus}", "enrolment": "enrolment"},
             "nodes": nodes,
+            "hub": {"window": "1MiB"},
         }
 
     def _write(self, site: str, content: Json) -> None:
