@@ -46,7 +46,7 @@ class BuiltIn:
             kept = walk.clean(self._definitions.schema(name), obj)
         except WrongType as error:
             raise cannot_read(obj, error) from error
-        return Decoded(kept, walk.unknown, [c for c in walk.missing if c.field not in _LENIENT])
+        return Decoded(kept, walk.unknown, [c for c in walk.missing if not _is_lenient(c.field)])
 
     def check(self, obj: Object) -> Sequence[Cause]:
         return ()
@@ -54,6 +54,10 @@ class BuiltIn:
 
 # Required by schema, yet upstream fills them in or has its own words for their absence.
 _LENIENT = frozenset({"metadata", "endpoints", "addressType", "spec.containers", "involvedObject"})
+
+
+def _is_lenient(field: str) -> bool:
+    return field in _LENIENT or field.startswith("status.")  # whoever reports may be brief
 
 
 def cannot_read(obj: Object, why: Exception) -> Exception:

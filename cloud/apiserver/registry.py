@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,7 +67,7 @@ class Storage:
     def resource(self) -> Resource:
         return self.views[0].resource
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Without a version: "services", "endpointslices.discovery.k8s.io"."""
         return qualified(self.resource.group, self.resource.plural)

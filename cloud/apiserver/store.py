@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +81,7 @@ class _Kept:
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     history_events: int = 10_000  # kept per resource, so that watches resume after a restart
-    history_bytes: int = 64 * 1024 * 1024  # per resource
+    history_bytes: int = 16 * 1024 * 1024  # per resource; as the watch cache
     checkpoint_bytes: int = 8 * 1024 * 1024  # of the write-ahead log, before it is folded in
     wal_bytes: int = 256 * 1024 * 1024  # from here on a write waits for the folding
 
@@ -143,10 +143,11 @@ class Store:
         self._db.execute("begin immediate")
         try:
             yield
+            self._db.execute("commit")
         except BaseException:
-            self._db.execute("rollback")
+            if self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("rollback")
             raise
-        self._db.execute("commit")
 
     # -- resources --------------------------------------------------------------------------------
 
@@ -186,9 +187,10 @@ class Store:
     def commit(self, writes: Sequence[Write]) -> None:
         """All or nothing. Versions go up by one from `version`."""
         db, size = self._db, 0
+        ids = {write.resource: self._of(write.resource).id for write in writes}
         with self._transaction():
             for write in writes:
-                id_ = self._of(write.resource).id
+                id_ = ids[write.resource]
                 old_version, old = write.old or (None, None)
                 db.execute(_NOTE, (write.version, id_, write.key, old_version, old))
                 if write.data is None:
@@ -199,17 +201,18 @@ class Store:
             self.set_meta("version", str(writes[-1].version))
         self.version = writes[-1].version
         self._unfolded += size + 1024 * len(writes)  # pages are larger than what is in them
-        self._count(writes)
-        if self._unfolded > self.settings.wal_bytes:  # folding beside us does not keep up
-            self.checkpoint()
+        with suppress(sqlite3.Error):  # all is kept; what fails here is tried at the next commit
+            self._tidy(writes)
 
-    def _count(self, writes: Sequence[Write]) -> None:
+    def _tidy(self, writes: Sequence[Write]) -> None:
         for write in writes:
             kept = self._kept[write.resource]
             kept.events += 1
             kept.bytes += len(write.old.data) if write.old else 0
         for resource in {write.resource for write in writes}:
             self._forget_oldest(self._kept[resource])
+        if self._unfolded > self.settings.wal_bytes:  # folding beside us does not keep up
+            self.checkpoint()
 
     def _forget_oldest(self, kept: _Kept) -> None:
         limits = self.settings

@@ -43,7 +43,7 @@ from cloud.apiserver.strategic import strategic_merge
 from cloud.apiserver.structural import has_rules
 
 Object = dict[str, Any]
-KEPT_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+IMMORTAL = ("default", "kube-public", "kube-system")
 SLICE = 100  # objects deleted in one commit: about 10 ms
 NAME_TRIES = 8  # for generateName, as upstream
 
@@ -244,7 +244,7 @@ class KubeWriter:
         info, kind = target.info, target.view.resource.kind
         old = self._current(target)
         check_preconditions(options, old["metadata"], info.group, info.plural)
-        if target.storage.name == "namespaces" and info.name in KEPT_NAMESPACES[:1]:
+        if target.storage.name == "namespaces" and info.name in IMMORTAL:
             raise forbidden("", "namespaces", info.name, "this namespace may not be deleted")
         policy, grace = requests.propagation(options), options.get("gracePeriodSeconds")
         new = deletion.deleted(kind, old, policy, grace, self._wall())

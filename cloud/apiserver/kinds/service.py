@@ -38,9 +38,27 @@ def default(service: Object, old: Object | None) -> None:
         port.setdefault("protocol", "TCP")
         if "port" in port:
             port.setdefault("targetPort", port["port"])
+    was = (old or {}).get("spec", {})
+    _drop_what_the_type_has_not(spec, was)
     if spec["type"] != "ExternalName":
-        _default_networking(spec, (old or {}).get("spec", {}))
+        _default_networking(spec, was)
     service.setdefault("status", {"loadBalancer": {}})
+
+
+_ADDRESSES = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy")
+_EXPOSURE = ("externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts")
+
+
+def _drop_what_the_type_has_not(spec: Object, old: Object) -> None:
+    """A change of the type takes along what only the old one had, unless the client sets it."""
+    dropped: tuple[str, ...] = ()
+    if spec["type"] == "ExternalName":
+        dropped += _ADDRESSES
+    if spec["type"] not in EXPOSED:
+        dropped += _EXPOSURE
+    for name in dropped:
+        if name in old and spec.get(name) == old[name]:
+            spec.pop(name, None)
 
 
 def _default_networking(spec: Object, old: Object) -> None:

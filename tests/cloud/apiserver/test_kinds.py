@@ -78,6 +78,16 @@ def test_cluster_ips_do_not_change() -> None:
     assert fields("services", service(clusterIP="10.96.0.6"), old) == ["spec.clusterIPs[0]"]
 
 
+def test_type_changes_take_along_what_only_the_old_one_had() -> None:
+    old = filled("services", service(type="LoadBalancer"))
+    assert list(services.allocate(old, Addresses(), "default/web")) == []
+    outside = copy.deepcopy(old)
+    outside["spec"] |= {"type": "ExternalName", "externalName": "a.b"}
+    new = filled("services", outside, old)
+    assert not {"clusterIP", "clusterIPs", "externalTrafficPolicy"} & set(new["spec"])
+    assert fields("services", outside, old) == []
+
+
 def test_addresses_that_cannot_be_had() -> None:
     addresses = Addresses()
     addresses.note("default/other", {"spec": {"clusterIP": "10.96.0.5"}})

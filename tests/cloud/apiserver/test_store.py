@@ -124,6 +124,22 @@ def test_failed_commit_changes_nothing(store: Store) -> None:
     store.close()
 
 
+def test_full_disk_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "x.db")
+    put(store, "a", b"1")
+    pages = store._db.execute("pragma page_count").fetchone()[0]
+    store._db.execute(f"pragma max_page_count = {pages + 1}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        put(store, "b", bytes(100_000), "services")
+    assert store.version == 2
+    store._db.execute("pragma max_page_count = 100000")
+    put(store, "b", b"2", "services")
+    store = reopened(store)
+    assert [change.version for change in store.load("services").changes] == [3]
+    assert [change.version for change in store.load("pods").changes] == [2]
+    store.close()
+
+
 def test_killed_process_loses_nothing(store: Store) -> None:
     put(store, "a", b"1")
     again = Store(store.path)  # the first was never closed
