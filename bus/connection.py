@@ -140,6 +140,8 @@ class Connection:
                 self._note(str(error))
             except Exception:
                 log.exception("%s bus: a defect of ours; trying on", self.name)
+            if self._link.is_closed:
+                return  # nats-py swallows a cancellation now and then
             wait = self.settings.reconnect_seconds
             await asyncio.sleep(wait * random.uniform(0.75, 1.25))
 
@@ -175,7 +177,7 @@ class Connection:
         One ping each period, also while messages come: the server measures our silence as well.
         """
         period = self.settings.ping_seconds
-        while not session.ended.is_set():
+        while not (session.ended.is_set() or self._link.is_closed):
             try:
                 async with asyncio.timeout(period):
                     await session.ended.wait()
@@ -220,9 +222,9 @@ class Connection:
         else:
             log.debug("%s bus: %r", self.name, error)
 
-    def _on_drop(self, subject: str) -> None:
+    def _on_drop(self, why: str) -> None:
         self._dropped += 1
-        self._once(f"{self.name} bus: messages of {subject} dropped: its handler is too slow")
+        self._once(f"{self.name} bus: {why}")
 
     def _once(self, text: str) -> None:
         if text not in self._told and len(self._told) < _TOLD:
