@@ -83,6 +83,7 @@ class FeedPublisher(Running):
         if self._queued > self.core.settings.queue_bytes:
             self._room.clear()
         await self._room.wait()
+        await asyncio.sleep(0)  # a caller in a loop lets the first change go
         limit = self.core.settings.max_object
         return tuple({c.key: None for c in batch if c.data is not None and len(c.data) > limit})
 

@@ -12,6 +12,7 @@ from bus.feed.sync import Answer, AnswerKind, decode_request, encode_answer
 from tests.bus.feed.talk import Talk, converse, hand_over, items_of, slices, take
 
 SETTINGS = FeedSettings()
+TINY = FeedSettings(chunk_bytes=60, request_bytes=300)  # an answer holds a part of a bucket
 SMALL = FeedSettings(frame_bytes=3000, chunk_bytes=3000, ring_bytes=3000, request_bytes=200)
 START = slices(60, 3)
 HERE = Position(1, 1_000_100)
@@ -134,7 +135,7 @@ def test_what_changed_meanwhile_comes_as_one_batch_in_version_order() -> None:
     assert_equal(again, follower)
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, SMALL])
+@pytest.mark.parametrize("settings", [SETTINGS, SMALL, TINY])
 def test_a_sync_while_frames_flow_needs_one_round(settings: FeedSettings) -> None:
     """Chunks overtake frames and frames overtake chunks: each change counts once, in order."""
     publisher, follower = pair(settings)
@@ -196,6 +197,17 @@ def test_a_publisher_of_an_earlier_lineage_is_waited_for() -> None:
     converse(late, follower)
     assert follower.is_behind
     assert len(follower.items) == len(START)
+
+
+@pytest.mark.parametrize("where", [Position(1, 1_000_099), Position(0, 9_000_000)])
+def test_an_older_state_is_not_taken_whoever_offers_it(where: Position) -> None:
+    _, follower = pair()
+    follower.turn()
+    (hello,) = follower.next_requests()
+    liar = Answer(AnswerKind.EQUAL, hello.id, 9, 1, where, 0.0)
+    assert follower.on_answer(encode_answer(liar, SETTINGS))
+    assert follower.next_batch() is None
+    assert (follower.is_behind, follower.position) == (True, HERE)
 
 
 @pytest.mark.parametrize("missed", [False, True])
