@@ -30,7 +30,7 @@ class BusStats:
     in_messages: int
     out_messages: int
     reconnects: int
-    dropped: int  # messages a slow handler of ours made us drop
+    dropped: int  # messages we dropped: a handler was too slow, or they asked for a false reply
 
 
 Handler = Callable[[Message], Awaitable[None] | None]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bus.api import Handler, Message
+from bus.subjects import is_inbox
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,21 @@ class Delivery:
         """The newest message is the one that drops where the handler is too slow."""
         if self._is_closed:
             return
+        if not self._may_be_answered(message.reply):
+            self._on_drop(f"messages of {self.subject} dropped: no inbox to answer to")
+            return
         if self._waiting > 0 and self._waiting + _size(message) > self._limit:
-            self._on_drop(self.subject)
+            self._on_drop(f"messages of {self.subject} dropped: its handler is too slow")
             return
         self._waiting += _size(message)
         self._queue.put_nowait(message)
+
+    def _may_be_answered(self, reply: str) -> bool:
+        """Who asks must not choose what we say where: our answer might be heard as our own word.
+
+        JetStream delivers to inboxes, with replies of its own kind.
+        """
+        return not reply or is_inbox(reply) or is_inbox(self.subject)
 
     async def close(self) -> None:
         """No handler call starts any more; one under way is cancelled, unless it is our caller."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from bus.api import Bus, BusStats, Handler, LinkListener, Message, Subscription
+from bus.errors import RequestTimeout
 
 HEADER = "Atoll-Fence"
 
@@ -110,8 +111,22 @@ class Fenced(_Wrapped):
         reply: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        marked = {**(headers or {}), HEADER: str(self._token())}
-        await self._bus.publish(subject, data, reply=reply, headers=marked)
+        await self._bus.publish(subject, data, reply=reply, headers=self._marked(headers))
+
+    async def request(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Message:
+        return await self._bus.request(
+            subject, data, timeout=timeout, headers=self._marked(headers)
+        )
+
+    def _marked(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+        return {**(headers or {}), HEADER: str(self._token())}
 
 
 class Guarded(_Wrapped):
@@ -132,8 +147,6 @@ class Guarded(_Wrapped):
         """Raises RequestTimeout also where the answer came from a replaced holder."""
         answer = await self._bus.request(subject, data, timeout=timeout, headers=headers)
         if not self._guard.admits(answer):
-            from bus.errors import RequestTimeout
-
             raise RequestTimeout(f"{subject}: the answer came from a holder that was replaced")
         return answer
 

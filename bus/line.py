@@ -27,6 +27,15 @@ class Progress(NamedTuple):
     acked: int  # bytes of ours that the other end's kernel has
     backlog: int  # bytes of ours that it has not
 
+    def shows_life_since(self, before: Progress) -> bool:
+        """Whether bytes came, or some of those that waited were taken.
+
+        That our ping alone was taken does not count: the other end's kernel does that, also for a
+        process that hangs.
+        """
+        sent_on = before.backlog > 0 and self.acked > before.acked
+        return sent_on or self.received > before.received
+
 
 class Line(TcpTransport):
     """Refuses to send in the clear where TLS was asked for; can be cut off at once."""

@@ -16,7 +16,7 @@ from bus.errors import NoResponders, RequestTimeout
 from bus.linkstate import LinkState
 from bus.permissions import Permissions
 from bus.sizes import check_size
-from bus.subjects import check_pattern, check_subject, matches
+from bus.subjects import INBOX, check_pattern, check_subject, matches
 
 _ANSWERS_OWED = 1024  # requests remembered whose answer is allowed wherever it goes
 
@@ -101,7 +101,7 @@ class MemoryBus:
         name: str,
         *,
         permissions: Permissions | None = None,
-        inbox_prefix: str = "_INBOX",
+        inbox_prefix: str = f"{INBOX}.memory",
         max_payload: int = 8 << 20,
         pending_bytes: int = 64 << 20,
     ) -> None:
@@ -274,5 +274,5 @@ class MemoryBus:
             now, in_messages=now.in_messages + 1, in_bytes=now.in_bytes + len(message.data)
         )
 
-    def _on_drop(self, subject: str) -> None:
+    def _on_drop(self, why: str) -> None:
         self._stats = replace(self._stats, dropped=self._stats.dropped + 1)

@@ -19,7 +19,8 @@ node that the subject names, and nobody reads another one's answers.
   node. On the pool bus any node may be leader or coordinator, so there leases and fences
   (`bus/fence.py`), not subjects, tell whose word counts.
 * Answers: everybody may answer, once and within `ANSWER_SECONDS`, whoever's request the server gave
-  him; wherever the answer goes. Nobody may publish into an inbox otherwise.
+  him. Nobody may publish into an inbox otherwise. Who asks cannot make others speak for him:
+  requests to be answered anywhere but in an inbox are dropped (`bus/delivery.py`).
 * Trust ends at the pool: its nodes share JetStream, where one could delete what another wrote. It
   is a copy; the truth is in the API server, which a node reaches only under its own name.
 """
@@ -28,11 +29,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bus.subjects import api, beat, link, node_token, pool_beat, token
+from bus.subjects import INBOX, api, beat, link, node_token, pool_beat, token
 
 ANSWER_SECONDS = 60  # the longest request (a slow write through ApiGate) with room to spare
 
-ADMIN_INBOX = "_INBOX._cloud"
+ADMIN_INBOX = f"{INBOX}._cloud"
 """Where answers to the cloud's own actors come; no pool can be called so."""
 
 
@@ -43,7 +44,7 @@ class Permissions(NamedTuple):
 
 def inbox_prefix(pool: str, node: str) -> str:
     """Where answers to this node's requests come."""
-    return f"_INBOX.{node_token(pool, node)}"
+    return f"{INBOX}.{node_token(pool, node)}"
 
 
 def cloud_admin() -> Permissions:

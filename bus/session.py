@@ -233,8 +233,7 @@ class Session:
         before = self.line.progress()
         while not (await asyncio.wait([ping], timeout=timeout))[0]:
             now = self.line.progress()
-            sending = now.backlog > 0 and now.acked > before.acked
-            if now.received == before.received and not sending:
+            if not now.shows_life_since(before):
                 raise RequestTimeout(f"no answer to a ping within {timeout:.2g} s")
             before = now
         self._finish_ping(ping)

@@ -19,6 +19,9 @@ POOL_UP_FEEDS = FeedSubjects(frames="pool.up.data.", sync="pool.up.sync.", tick=
 POOL_FEEDS = FeedSubjects(frames="pool.feed.data.", sync="pool.feed.sync.", tick="pool.feed.tick")
 """The coordinator's feeds, for all hubs of the pool (fenced by `coordinator`)."""
 
+INBOX = "_INBOX"
+"""First token of all inboxes."""
+
 _TOKEN = r"[^\s.*>\x00-\x20\x7f]+"
 _IS_TOKEN = re.compile(_TOKEN)
 _IS_SUBJECT = re.compile(rf"{_TOKEN}(?:\.{_TOKEN})*")
@@ -55,6 +58,11 @@ def token(name: str) -> str:
     if not _IS_TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} cannot be a token of a subject")
     return name
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether only answers go there (see `permissions.inbox_prefix`)."""
+    return subject.startswith(INBOX + ".")
 
 
 def check_subject(subject: str) -> None:

@@ -32,9 +32,9 @@ async def test_a_message_arrives_as_it_was_sent(world: World) -> None:
     heard = Heard()
     await b.subscribe("t.>", heard)
     await settle(b)
-    await a.publish("t.x.y", b"\x00\r\n1", reply="answer.here", headers={"K": "v w", "L": "é"})
+    await a.publish("t.x.y", b"\x00\r\n1", reply="_INBOX.answer", headers={"K": "v w", "L": "é"})
     await heard.at_least(1)
-    assert heard == [Message("t.x.y", b"\x00\r\n1", "answer.here", {"K": "v w", "L": "é"})]
+    assert heard == [Message("t.x.y", b"\x00\r\n1", "_INBOX.answer", {"K": "v w", "L": "é"})]
 
 
 async def test_order_is_kept(world: World) -> None:
@@ -213,6 +213,20 @@ async def test_an_inbox_is_heard(world: World) -> None:
     await settle(bus)
     await peer.publish(inbox, b"x")
     await heard.at_least(1)
+
+
+@pytest.mark.parametrize("reply", ["t.public", "$JS.API.STREAM.DELETE.X", "_INBOXES.x"])
+async def test_who_asks_cannot_choose_where_we_speak(world: World, reply: str) -> None:
+    """We may publish where he may not: an answer there would pass for our own word."""
+    bus, liar = await world.bus(), await world.bus()
+    heard = Heard()
+    await bus.subscribe("t.ask", heard)
+    await settle(bus)
+    await liar.publish("t.ask", b"1", reply=reply)
+    await liar.publish("t.ask", b"2")
+    await heard.at_least(1)
+    assert [message.data for message in heard] == [b"2"]
+    assert bus.stats().dropped == 1
 
 
 # -- bounds ---------------------------------------------------------------------------------------
