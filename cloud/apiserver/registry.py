@@ -7,7 +7,7 @@ client that got its answer reads what it wrote, and watchers see versions in ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -249,11 +249,3 @@ def check_size(data: bytes, limit: int) -> None:
 def gone_as(view: View, entry: Entry, version: int) -> bytes:
     """A deleted object's last state with the version of its deletion."""
     return with_resource_version(view.encode(entry.raw), version)
-
-
-def by_name(resources: Iterable[Resource]) -> Mapping[str, list[Resource]]:
-    """Served versions by name without version."""
-    found: dict[str, list[Resource]] = {}
-    for resource in resources:
-        found.setdefault(qualified(resource.group, resource.plural), []).append(resource)
-    return found

@@ -38,7 +38,7 @@ from cloud.apiserver.kinds import service
 from cloud.apiserver.kinds.definition import CRDS
 from cloud.apiserver.metadata import check_preconditions
 from cloud.apiserver.prepare import Prepared, Rules
-from cloud.apiserver.registry import Edit, Registry, Storage, View, check_size
+from cloud.apiserver.registry import Edit, Registry, Storage, View, check_size, gone_as
 from cloud.apiserver.strategic import strategic_merge
 from cloud.apiserver.structural import has_rules
 
@@ -285,6 +285,8 @@ class KubeWriter:
             self._registry.commit([Edit(target.storage, key, None)])
         if shown is not None:
             return WriteResult(200, msgspec.json.encode(shown))
+        if target.storage.kind.returns_deleted:
+            return WriteResult(200, gone_as(target.view, entry, self._registry.store.version))
         uid = msgspec.json.decode(entry.raw)["metadata"].get("uid", "")
         details = {
             "name": target.info.name,

@@ -34,3 +34,4 @@ class Kind:
     free_status: bool = False  # a create may bring a status (nodes)
     unconditional: bool = True  # an update needs no resourceVersion
     create_on_update: bool = False  # a PUT may create
+    returns_deleted: bool = False  # a delete is answered with the object, not with a Status

@@ -131,4 +131,4 @@ def _fixed(spec: Object) -> dict[str, Any]:
     return kept
 
 
-KIND = Kind(default=default, validate=validate, generation=True)
+KIND = Kind(default=default, validate=validate, generation=True, returns_deleted=True)

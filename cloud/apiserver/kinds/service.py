@@ -233,4 +233,10 @@ def _allocate_ports(spec: Object, addresses: Addresses, key: str) -> Iterator[Ca
             yield invalid_value(path, asked, "provided port is already allocated")
 
 
-KIND = Kind(name_check=dns_label_1035, default=default, validate=validate, create_on_update=True)
+KIND = Kind(
+    name_check=dns_label_1035,
+    default=default,
+    validate=validate,
+    create_on_update=True,
+    returns_deleted=True,
+)

@@ -345,7 +345,8 @@ async def test_pods_on_nodes_leave_when_their_kubelet_says_so(api: Api) -> None:
     marked = await api.delete(f"{PODS}/p")
     assert marked.body["metadata"]["deletionGracePeriodSeconds"] == 30
     assert (await api.get(f"{PODS}/p")).code == 200
-    assert (await api.delete(f"{PODS}/p", {"gracePeriodSeconds": 0})).body["status"] == "Success"
+    gone = await api.delete(f"{PODS}/p", {"gracePeriodSeconds": 0})
+    assert (gone.body["kind"], gone.version) == ("Pod", marked.version + 1)
     assert (await api.get(f"{PODS}/p")).code == 404
 
 
