@@ -82,6 +82,8 @@ class KubeWriter:
         target = Target(info, *found, options)
         try:
             return await self._dispatch(target, body, content_type)
+        except RecursionError as error:
+            raise bad_request("the body is nested too deeply") from error
         except sqlite3.Error as error:
             raise internal_error(f"the store cannot be written: {error}") from error
 

@@ -5,6 +5,7 @@ They are established as soon as they are accepted: there is nothing to wait for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 SCOPES = ("Cluster", "Namespaced")
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_SIMPLE_PATH = re.compile(r"(\.[A-Za-z_][A-Za-z0-9_-]*)+")
 _FREE = ("int-or-string", "preserve-unknown-fields")
 
 
@@ -110,11 +112,24 @@ def _version_faults(versions: list[Object]) -> Iterator[Cause]:
             why = "must contain unique version names"
             yield invalid_value("spec.versions", name, why)
         seen.add(name)
+        yield from _selectable_faults(version.get("selectableFields", []), path)
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
         if not isinstance(schema, dict):
             yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
         else:
             yield from _schema_faults(schema, f"{path}.schema.openAPIV3Schema", is_root=True)
+
+
+def _selectable_faults(fields: list[Object], path: str) -> Iterator[Cause]:
+    paths = [each.get("jsonPath", "") for each in fields]
+    for index, text in enumerate(paths):
+        at = f"{path}.selectableFields[{index}].jsonPath"
+        if not _SIMPLE_PATH.fullmatch(text):
+            yield invalid_value(at, text, "is an invalid path: must be a simple path of members")
+        elif text.startswith(".metadata"):
+            yield invalid_value(at, text, "must not point to fields in metadata")
+        elif any(other != text and other.startswith(f"{text}.") for other in paths):
+            yield invalid_value(at, text, "must point to a string, boolean or integer")
 
 
 def _schema_faults(schema: Any, path: str, is_root: bool = False) -> Iterator[Cause]:

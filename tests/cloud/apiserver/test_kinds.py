@@ -275,5 +275,22 @@ def test_schemas_must_be_structural(schema: dict[str, Any], path: str) -> None:
     assert fields(CRDS, crd(versions=[version])) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("paths", "good"),
+    [
+        ([".spec.a", ".spec.b.c"], True),
+        (["spec.a"], False),
+        ([".spec.list[0]"], False),
+        ([".metadata.labels.x"], False),
+        ([".spec", ".spec.a"], False),
+    ],
+)
+def test_selectable_fields_are_simple(paths: list[str], good: bool) -> None:
+    made = crd()
+    fields_ = [{"jsonPath": path} for path in paths]
+    made["spec"]["versions"][0]["selectableFields"] = fields_
+    assert (fields(CRDS, made) == []) is good
+
+
 def test_definitions_keep_their_group_and_scope() -> None:
     assert fields(CRDS, crd(scope="Cluster"), filled(CRDS, crd())) == ["spec.scope"]

@@ -268,6 +268,14 @@ async def test_bad_patches(api: Api, content_type: str, patch: Any, code: int) -
     assert (await api.get(f"{CONFIG_MAPS}/c")).body == made.body
 
 
+async def test_deep_bodies_are_refused(api: Api) -> None:
+    await api.post(CONFIG_MAPS, config_map())
+    for depth, codes in ((100, {200}), (990, {200, 400}), (100_000, {400})):
+        deep = b'{"a":' * depth + b"1" + b"}" * depth
+        answer = await api.call("PATCH", f"{CONFIG_MAPS}/c", deep, MERGE)
+        assert answer.code in codes
+
+
 async def test_patch_with_the_right_version(api: Api) -> None:
     made = await api.post(CONFIG_MAPS, config_map())
     version = made.body["metadata"]["resourceVersion"]
