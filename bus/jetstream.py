@@ -22,7 +22,6 @@ OPERATION = "KV-Operation"
 
 _WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 _STREAM_NOT_FOUND = 10059
-_NAME_IN_USE = 10058  # with other settings
 # insufficient resources, storage resources exceeded, stream store failed ("maximum bytes exceeded",
 # "no space left on device"), account resources exceeded, stream maximum above the limit.
 _FULL = frozenset({10002, 10023, 10028, 10047, 10077, 10122})
@@ -84,12 +83,15 @@ async def ensure_stream(bus: Bus, config: Mapping[str, Any], timeout: float) -> 
 
     Raises StorageFull where the server cannot reserve its `max_bytes`.
     """
+    name = config["name"]
+    # Creating what exists already would do, but not on a server whose storage is all reserved.
     try:
-        info = await api(bus, f"STREAM.CREATE.{config['name']}", config, timeout=timeout)
-    except JetStreamError as error:
-        if error.code != _NAME_IN_USE:
-            raise
-        info = await api(bus, f"STREAM.UPDATE.{config['name']}", config, timeout=timeout)
+        info = await api(bus, f"STREAM.INFO.{name}", None, timeout)
+    except NoStream:
+        info = await api(bus, f"STREAM.CREATE.{name}", config, timeout)
+    else:
+        if any(info["config"].get(key) != value for key, value in config.items()):
+            info = await api(bus, f"STREAM.UPDATE.{name}", config, timeout)
     return _milliseconds(str(info["created"]))
 
 

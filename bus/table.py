@@ -122,6 +122,7 @@ class _Writer:
     meta: Meta
     revision: int  # of the stored meta; 0: there is none
     sizes: dict[str, int]  # bytes as stored, by key
+    number: int = 0  # of the last part that we tried to write
     leftovers: set[str] = field(
         default_factory=set
     )  # objects that the stored meta knows nothing of
@@ -142,6 +143,7 @@ class JetStreamTable:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._created = 0  # when the bucket was made, in ms
         self._limits = Limits(_BATCH_MESSAGES, 0)
+        self._size = 0  # bytes that the server reserved for us
         self._limit = 0  # bytes that objects may take
         self._used = 0  # at most this many are taken
 
@@ -162,7 +164,7 @@ class JetStreamTable:
         meta = found or Meta()
         loading.overlay(meta.tail)
         self._writers[feed] = _Writer(
-            meta=replace(meta, writer=secrets.token_hex(8), number=0),
+            meta=replace(meta, writer=secrets.token_hex(8)),
             revision=_sequence(stored),
             sizes=loading.sizes,
             leftovers=set() if found is not None else set(loading.sizes),
@@ -190,6 +192,8 @@ class JetStreamTable:
                     meta = writer.meta.after_commit(position, upstream, tail or {})
                 else:
                     meta = writer.meta.before_part(position)
+                writer.number += 1  # also where we then give up: that part may be written yet
+                meta = replace(meta, number=writer.number)
                 await self._write_surely(feed, writer, part, meta)
                 _note(writer, part, meta)
 
@@ -300,7 +304,8 @@ class JetStreamTable:
         return kv_subject(self._bucket, f"{subjects.token(feed)}.{rest}")
 
     async def _ensure(self) -> None:
-        size = self._settings.max_bytes
+        wanted = self._settings.max_bytes
+        size = self._size or wanted
         while True:
             try:
                 self._created = await ensure_stream(self._bus, self._config(size), _CALL_SECONDS)
@@ -309,6 +314,9 @@ class JetStreamTable:
                 size //= 2
                 if size < _SMALLEST:
                     raise
+        if size != self._size and size != wanted:
+            log.warning("tables: the bus has room for %d MiB, not %d", size >> 20, wanted >> 20)
+        self._size = size
         spare = min(self._settings.batch_bytes, size // 4)
         self._limits = Limits(_BATCH_MESSAGES, spare)
         self._limit = size - spare

@@ -63,7 +63,7 @@ class Meta:
     position: Position = NOWHERE
     upstream: bytes = b""
     writer: str = ""  # a new one at each load
-    number: int = 0  # of the writer's parts
+    number: int = 0  # tells the writer's parts apart
     ahead: Position | None = None
     """Objects may be as new as this: a commit of several parts was cut short."""
     tail: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -82,8 +82,9 @@ class Meta:
             kind, place, upstream, writer, number, ahead, tail = msgpack.unpackb(data)
             position = Position(*map(int, place))
             further = Position(*map(int, ahead)) if ahead is not None else None
-            meta = cls(position, bytes(upstream), str(writer), int(number), further, dict(tail))
-        except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+            objects = {str(k): None if v is None else bytes(v) for k, v in tail.items()}
+            meta = cls(position, bytes(upstream), str(writer), int(number), further, objects)
+        except (ValueError, TypeError, AttributeError, msgpack.exceptions.UnpackException) as error:
             raise DecodeError(f"not a table's meta: {error!r}", data) from error
         if kind != _FORMAT:
             raise DecodeError(f"a table's meta in foreign format {kind}", data)
@@ -91,7 +92,9 @@ class Meta:
 
     def before_part(self, target: Position) -> Meta:
         """While a commit is under way that leads to `target`."""
-        return self._next(self.position, self.upstream, self._further(target))
+        ahead = self.ahead
+        further = ahead if ahead is not None and ahead.is_ahead_of(target) else target
+        return replace(self, ahead=further, tail={})
 
     def after_commit(
         self, position: Position, upstream: bytes, tail: Mapping[str, bytes | None]
@@ -99,15 +102,13 @@ class Meta:
         """Objects newer than the position are so no longer once the position has caught up."""
         ahead = self.ahead
         still = ahead is not None and ahead.is_ahead_of(position)
-        meta = self._next(position, upstream, ahead if still else None)
-        return replace(meta, tail=tail)
-
-    def _further(self, target: Position) -> Position:
-        ahead = self.ahead
-        return ahead if ahead is not None and ahead.is_ahead_of(target) else target
-
-    def _next(self, position: Position, upstream: bytes, ahead: Position | None) -> Meta:
-        return Meta(position, upstream, self.writer, self.number + 1, ahead)
+        return replace(
+            self,
+            position=position,
+            upstream=upstream,
+            ahead=ahead if still else None,
+            tail=tail,
+        )
 
 
 class Limits(NamedTuple):

@@ -247,6 +247,28 @@ def serve(store: Store, process: Process, name: str, now: float) -> None:
         process.answer = store.put(step.mine, now) if fits else None
 
 
+def live(process: Process, store: Store, name: str, now: float) -> None:
+    """What a process gets done at one moment."""
+    rng = process.rng
+    if process.arrives <= now:
+        serve(store, process, name, now)
+    if now < process.asleep_until:
+        return
+    if rng.random() < 0.002:
+        process.asleep_until = now + rng.uniform(0.0, 4.0)  # SIGSTOP
+        return
+    process.hear(now)
+    if process.asked is not None:
+        process.conclude(now)
+    if process.asked is None:
+        released = process.plan.take_release()
+        if released is not None and released.revision == store.entry.revision:
+            store.put(Entry(), now)
+        if rng.random() < 0.005:
+            process.plan.resign(now, rest=0.5)
+        process.ask(now)
+
+
 def world(seed: int, seconds: float) -> Iterator[tuple[float, list[Process]]]:
     rng = random.Random(seed)
     store = Store()
@@ -255,23 +277,7 @@ def world(seed: int, seconds: float) -> Iterator[tuple[float, list[Process]]]:
         now = tick / 50
         store.expire(now)
         for number, process in enumerate(processes):
-            if process.arrives <= now:
-                serve(store, process, f"n{number}", now)
-            if now < process.asleep_until:
-                continue
-            if rng.random() < 0.002:
-                process.asleep_until = now + rng.uniform(0.0, 4.0)  # SIGSTOP
-                continue
-            process.hear(now)
-            if process.asked is not None:
-                process.conclude(now)
-            if process.asked is None:
-                released = process.plan.take_release()
-                if released is not None and released.revision == store.entry.revision:
-                    store.put(Entry(), now)
-                if rng.random() < 0.005:
-                    process.plan.resign(now, rest=0.5)
-                process.ask(now)
+            live(process, store, f"n{number}", now)
         for process in processes:
             late = process.mail[-1][0] if process.mail else now
             process.mail += [(max(late, now + rng.uniform(0, 0.3)), e) for e in store.told]
