@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from tests.support.clients import SERVICES, SLICES
+
 Object = dict[str, Any]
 _SERVICES = "/api/v1/namespaces/default/services"
 _SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
@@ -78,11 +80,11 @@ class Churn:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def probe(self) -> tuple[str, int, float]:
-        """One service changed: its key, version, and when that was sent."""
+    async def probe(self) -> tuple[dict[str, int], float]:
+        """A service and a slice `default/probe` changed: versions by path, and when it was sent."""
         sent = time.monotonic()
-        version = await self._put(_SERVICES, "probe")
-        return "default/probe", version, sent
+        versions = {SERVICES: await self._put(_SERVICES, "probe")}
+        return {**versions, SLICES: await self._put(_SLICES, "probe")}, sent
 
     async def _run(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from tests.support.churn import Churn
 from tests.support.clients import PATHS, SERVICES, SLICES, Client
 from tests.support.lab import NODES, Lab
 
+PROBE = "default/probe"
 _NERVOUS = 7  # events after which a nervous client resumes
 
 
@@ -59,12 +60,12 @@ class Trial:
         self, since: float | None = None, nodes: Iterable[str] = NODES, timeout: float = 20.0
     ) -> float:
         """Seconds since `since` until a change made now is at all clients of `nodes`."""
-        key, version, sent = await self._probe(timeout)
-        clients = [client for client in self.at(nodes) if client.path == SERVICES]
-        await asyncio.gather(*(client.until(key, version, timeout) for client in clients))
+        versions, sent = await self._probe(timeout)
+        waits = (c.until(PROBE, versions[c.path], timeout) for c in self.at(nodes))
+        await asyncio.gather(*waits)
         return time.monotonic() - (sent if since is None else since)
 
-    async def _probe(self, timeout: float) -> tuple[str, int, float]:
+    async def _probe(self, timeout: float) -> tuple[dict[str, int], float]:
         """The API server may be down at first."""
         end = time.monotonic() + timeout
         while True:

@@ -80,7 +80,7 @@ class Wan:
     def drop(self) -> None:
         """Resets every connection; new ones are accepted at once (unless cut)."""
         for writer in self._writers:
-            with contextlib.suppress(OSError, AttributeError):
+            with contextlib.suppress(OSError, ValueError):
                 sock = writer.get_extra_info("socket")
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
