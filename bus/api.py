@@ -87,7 +87,10 @@ class Bus(Protocol):
         """
 
     async def flush(self, timeout: float) -> None:
-        """Returns when the server has taken all that was published. Raises BusDown, RequestTimeout."""
+        """Returns when the server has taken all that was published.
+
+        Raises BusDown, RequestTimeout.
+        """
 
     def stats(self) -> BusStats: ...
 

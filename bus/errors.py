@@ -45,4 +45,4 @@ class StorageFull(BusError):
 
 
 class ServerFailed(BusError):
-    """The embedded nats-server did not start, or does not answer; the text has its last log lines."""
+    """The embedded nats-server did not start, or does not answer; the text has its last words."""

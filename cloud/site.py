@@ -79,7 +79,8 @@ class CloudSite:
             seed_file=self._admin.seed_file,
             client=self._config.name,
             inbox_prefix=permissions.ADMIN_INBOX,
-            ca=bus.tls.certificate if bus.tls else None,  # our own server: its certificate will do
+            ca=bus.tls.certificate if bus.tls else None,
+            pinned=bus.tls is not None,  # our own server, whatever address it is named for
             max_payload=bus.max_payload,
         )
 

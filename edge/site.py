@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from actors.kube.serve.api import ServeSettings
@@ -143,7 +144,12 @@ class PoolSite:
         )
 
     def _pool_bus(self, node: Node, url: str) -> BusSettings:
-        return self._bus("pool", url, node, self._config.bus.ca)
+        bus = self._config.bus
+        settings = self._bus("pool", url, node, bus.ca)
+        if bus.tls is None or not self._runs_the_bus:
+            return settings
+        # Our own server, reached over loopback; its certificate may name the LAN's address only.
+        return replace(settings, ca=bus.tls.certificate, pinned=True)
 
     def _cloud_bus(self, node: Node) -> BusSettings:
         return self._bus(

@@ -10,6 +10,7 @@ from typing import Any
 from actors.actor import Actor, Context
 from bus.errors import BusError, Conflict
 from bus.feed import FeedSettings
+from bus.feed.ticks import Ticks
 from bus.fence import Fenced, Guard, Guarded
 from bus.lease import Elector, JetStreamLeases
 from bus.table import JetStreamTable
@@ -105,6 +106,7 @@ class Coordinator(Actor[CoordinatorSettings]):
             downstream=Fenced(self._pool, lambda: self.elector.token),
             table=JetStreamTable(self._pool),
             token=lambda: self.elector.token,
+            ticks=Ticks(),
             settings=self.settings.feed,
             spawn=spawn,
             log=self.context.log,

@@ -11,6 +11,7 @@ from bus import subjects
 from bus.api import Bus
 from bus.errors import StorageFull
 from bus.feed import Batch, Change, FeedFollower, FeedPublisher, FeedSettings
+from bus.feed.ticks import Ticks
 from bus.table import ObjectTable
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Ends:
     downstream: Bus  # the pool bus, fenced with our own
     table: ObjectTable
     token: Callable[[], int]  # our own; raises LeaseLost
+    ticks: Ticks  # the leader's, heard once for all shelves
     settings: FeedSettings
     spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
     log: Logger
@@ -45,7 +47,12 @@ class Shelf:
         self._after = after
         self._unwritten: set[str] = set()  # bounded by the feed's own size
         self.follower = FeedFollower(
-            ends.upstream, subjects.POOL_UP_FEEDS, name, ends.settings, self._on_batch
+            ends.upstream,
+            subjects.POOL_UP_FEEDS,
+            name,
+            ends.settings,
+            self._on_batch,
+            ticks=ends.ticks,
         )
         self.publisher = FeedPublisher(
             ends.downstream, subjects.POOL_FEEDS, name, ends.settings, age=self.follower.age

@@ -13,6 +13,7 @@ from actors.kube.resource import Resource
 from actors.kube.watchcache import WatchCache
 from bus.api import Bus
 from bus.feed import Batch, FeedFollower, FeedSettings, FeedSubjects, Item
+from bus.feed.ticks import Ticks
 from edge.hub.progress import Progress
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class HubFeeds:
         self._followed: dict[str, FollowedResource] = {}
         self._served: tuple[Resource, ...] = ()
         self._catalog_changed = asyncio.Event()
+        self._ticks = Ticks()  # one subscription for all: a tick crosses the link once
         self._catalog = self._follower(CATALOG, self._on_catalog)
 
     def start(self) -> None:
@@ -161,7 +163,9 @@ class HubFeeds:
 
     def _follower(self, feed: str, on_batch: Callable[[Batch], Awaitable[None]]) -> FeedFollower:
         up = self._upstream
-        return FeedFollower(up.bus, up.subjects, feed, self._making.feed, on_batch)
+        return FeedFollower(
+            up.bus, up.subjects, feed, self._making.feed, on_batch, ticks=self._ticks
+        )
 
 
 def read_catalog(items: Mapping[str, Item], log: Logger) -> dict[str, Resource]:

@@ -101,3 +101,33 @@ async def test_a_missing_authority_is_a_reason(
     connection = await link(rig, stack, server.url, tmp_path / "none.pem")
     with pytest.raises(BusDown, match=r"none\.pem"):
         await connection.wait_up(0.2)
+
+
+async def test_a_pinned_certificate_is_trusted_by_any_name(
+    rig: Rig, store: Path, tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    """The site's own actors reach over loopback what is named for the WAN's address."""
+    elsewhere = make_certificates(tmp_path / "wan", address="192.0.2.7")
+    files = {"certificate": elsewhere.certificate, "key": elsewhere.key}
+    server = EmbeddedServer(ServerSettings("s", "d", store, (rig.user("admin"),), **files))
+    await server.start()
+    stack.push_async_callback(server.stop)
+    with pytest.raises(BusDown, match="CERTIFICATE_VERIFY_FAILED"):
+        await (await link(rig, stack, server.url, elsewhere.ca)).wait_up(0.3)
+    pinned = replace(rig.settings("admin", server.url), ca=elsewhere.certificate, pinned=True)
+    connection = Connection(pinned)
+    stack.push_async_callback(connection.close)
+    await connection.start()
+    await connection.wait_up(SOON)
+
+
+async def test_a_pinned_certificate_trusts_no_other(
+    rig: Rig, server: EmbeddedServer, tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    other = make_certificates(tmp_path / "other")
+    settings = replace(rig.settings("admin", server.url), ca=other.certificate, pinned=True)
+    connection = Connection(settings)
+    stack.push_async_callback(connection.close)
+    await connection.start()
+    with pytest.raises(BusDown, match="CERTIFICATE_VERIFY_FAILED"):
+        await connection.wait_up(0.3)

@@ -12,16 +12,15 @@ from loguru import logger
 from bus import subjects
 from bus.errors import BusError, Conflict, LeaseLost, StorageFull
 from bus.feed import Batch, Change, FeedFollower, FeedSettings, Position
+from bus.feed.ticks import Ticks
 from bus.fence import Fenced, Guard, Guarded
 from bus.memory import MemoryBroker, MemoryBus
-from bus.table import MemoryTable, ObjectTable, TableState
+from bus.table import MemoryStorage, MemoryTable, ObjectTable, TableState
 from edge.coordinator.shelf import Ends
 from edge.coordinator.term import CATALOG, Term
 from edge.leader.relay import Relay
 from tests.actors.until import until
 from tests.edge.worlds import TICK, CloudFeed, Tasks, owned_tasks
-
-Shared = dict[str, tuple[int, TableState]]
 
 
 class Pool:
@@ -48,6 +47,7 @@ class Pool:
                 downstream=Fenced(bus, token),
                 table=table,
                 token=token,
+                ticks=Ticks(),
                 settings=FeedSettings(),
                 spawn=spawn,
                 log=logger,
@@ -103,7 +103,7 @@ async def test_feeds_come_and_go_with_the_catalog() -> None:
 
 
 async def test_a_successor_serves_what_was_committed_with_the_cloud_gone() -> None:
-    shared: Shared = {}
+    shared = MemoryStorage()
     async with a_pool() as pool:
         hub = pool.hub()
         async with running(pool.term(MemoryTable(shared), 1)):
@@ -147,7 +147,7 @@ async def test_nothing_is_published_before_it_is_committed() -> None:
 
 
 async def test_who_lost_the_lease_writes_nothing() -> None:
-    shared: Shared = {}
+    shared = MemoryStorage()
     tokens = [1]
 
     def token() -> int:
@@ -165,12 +165,12 @@ async def test_who_lost_the_lease_writes_nothing() -> None:
             async with asyncio.timeout(5):
                 await old
         assert caught.group_contains(LeaseLost)
-        assert "a" not in shared.get("things", (0, TableState()))[1].items
+        assert "a" not in shared.feeds.get("things", (0, TableState()))[1].items
 
 
 async def test_of_two_that_write_one_is_refused() -> None:
     """Who comes second, even if it is the rightful one: it must read what it does not know."""
-    shared: Shared = {}
+    shared = MemoryStorage()
     async with a_pool() as pool:
         terms = [pool.term(MemoryTable(shared), 1), pool.term(MemoryTable(shared), 2)]
         tasks = [asyncio.create_task(term.run(), name="term") for term in terms]
@@ -183,7 +183,7 @@ async def test_of_two_that_write_one_is_refused() -> None:
 
 
 async def test_a_full_disk_stops_no_hub_and_what_was_not_written_follows_later() -> None:
-    shared: Shared = {}
+    shared = MemoryStorage()
 
     class Full(MemoryTable):
         is_full = True
@@ -206,7 +206,7 @@ async def test_a_full_disk_stops_no_hub_and_what_was_not_written_follows_later()
         table.is_full = False
         await pool.things.put("c", 7, b"seven")
         await until(lambda: term.shelves["things"].unwritten == 0, "all is written")
-        assert set(shared["things"][1].items) == {"a", "b", "c"}
+        assert set(shared.feeds["things"][1].items) == {"a", "b", "c"}
         await hub.stop()
 
 
