@@ -106,10 +106,15 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5)
-        db.execute("pragma journal_mode = wal")
-        db.execute("pragma synchronous = normal")
-        db.execute("pragma wal_autocheckpoint = 0")
-        db.execute(f"pragma journal_size_limit = {self.settings.checkpoint_bytes}")
+        try:
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = normal")
+            db.execute("pragma wal_autocheckpoint = 0")
+            db.execute(f"pragma journal_size_limit = {self.settings.checkpoint_bytes}")
+            db.executescript(_SCHEMA)
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _begin(self) -> None:

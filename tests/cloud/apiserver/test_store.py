@@ -156,6 +156,7 @@ def test_dead_machine_makes_versions_leap(store: Store, monkeypatch: pytest.Monk
     assert again.version == 2 + LEAP
     assert again.load("pods") == ({"a": Item(2, b"1")}, 2 + LEAP, [])
     again.close()
+    store.close()
 
 
 def test_orderly_end_survives_a_reboot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +166,14 @@ def test_orderly_end_survives_a_reboot(store: Store, monkeypatch: pytest.MonkeyP
     again = Store(store.path)
     assert again.version == 2
     again.close()
+
+
+def test_what_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.write_bytes(b"something else entirely" * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        Store(path)
+    assert path.read_bytes().startswith(b"something else")
 
 
 def test_checkpoint_folds_the_log(tmp_path: Path) -> None:
