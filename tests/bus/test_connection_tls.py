@@ -108,8 +108,16 @@ async def test_a_pinned_certificate_is_trusted_by_any_name(
 ) -> None:
     """The site's own actors reach over loopback what is named for the WAN's address."""
     elsewhere = make_certificates(tmp_path / "wan", address="192.0.2.7")
-    files = {"certificate": elsewhere.certificate, "key": elsewhere.key}
-    server = EmbeddedServer(ServerSettings("s", "d", store, (rig.user("admin"),), **files))
+    server = EmbeddedServer(
+        ServerSettings(
+            "s",
+            "d",
+            store,
+            (rig.user("admin"),),
+            certificate=elsewhere.certificate,
+            key=elsewhere.key,
+        )
+    )
     await server.start()
     stack.push_async_callback(server.stop)
     with pytest.raises(BusDown, match="CERTIFICATE_VERIFY_FAILED"):
