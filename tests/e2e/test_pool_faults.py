@@ -117,7 +117,7 @@ async def test_pool_bus_killed(lab: Lab, trial: Trial, note: Note) -> None:
     pid, mark = lab.nats_pid("pool"), lab.processes["bus"].said
     began = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    await lab.until(lambda: _is_gone(pid), "nats-server is gone")
+    await lab.gone(pid)
     outage = await trial.flows(began)
     assert lab.nats_pid("pool") != pid
     await lab.processes["bus"].says("ended unasked", since=mark)
@@ -167,6 +167,25 @@ async def test_paused_leader_is_refused(lab: Lab, trial: Trial, note: Note) -> N
     assert outage < TAKEOVER
 
 
+async def test_paused_coordinator_is_refused(lab: Lab, trial: Trial, note: Note) -> None:
+    """The table refuses what it wants to write when it wakes up; hubs refuse what it says."""
+    _, keeper = await _apart(lab)
+    began = time.monotonic()
+    lab.processes[keeper].send(signal.SIGSTOP)
+    outage = await trial.flows(began, _others(keeper))
+    assert psutil.Process(lab.processes[keeper].pid).status() == psutil.STATUS_STOPPED
+    await asyncio.sleep(max(0.0, began + 5.0 - time.monotonic()))  # the fault's length
+    successor = await lab.holder("coordinator")
+    mark = lab.processes[keeper].said
+    lab.processes[keeper].send(signal.SIGCONT)
+    await lab.processes[keeper].says("coordinat", since=mark)
+    caught_up = await trial.flows()
+    assert (await lab.offices())[1] == successor != keeper
+    await trial.verify()
+    note(outage=outage, caught_up=caught_up)
+    assert outage < TAKEOVER
+
+
 async def _has_link(lab: Lab, node: str) -> bool:
     return bool((await lab.actor(node, "leader")).get("link"))
 
@@ -179,10 +198,6 @@ async def _link_lost(lab: Lab, node: str, since: float) -> float:
 
     await lab.until(lost, f"{node} notices")
     return time.monotonic() - since
-
-
-async def _is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid)
 
 
 async def _all_follow(lab: Lab, source: str) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import yaml
 
 from tests.support.churn import Api
@@ -184,6 +185,23 @@ class Lab:
     def nats_pid(self, site: str) -> int:
         """nats-server's own pid; `site` is "cloud" or "pool"."""
         return int((self.directory / site / "bus" / "nats.pid").read_text())
+
+    async def gone(self, pid: int) -> None:
+        """Returns once a process that is not our child has ended."""
+
+        async def is_gone() -> bool:
+            return not psutil.pid_exists(pid)
+
+        await self.until(is_gone, f"process {pid} is gone")
+
+    def descendants(self) -> list[psutil.Process]:
+        """Everything below the lab's processes, nats-servers and their guards included."""
+        running = [process for process in self.processes.values() if process.is_running]
+        return [
+            child
+            for process in running
+            for child in psutil.Process(process.pid).children(recursive=True)
+        ]
 
     @property
     def nodes(self) -> list[str]:
