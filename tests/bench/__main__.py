@@ -14,7 +14,7 @@ from loguru import logger
 
 from tests.bench.report import Report
 
-NAMES = ("wan", "latency", "fanout")
+NAMES = ("wan", "latency", "fanout", "failover", "memory")
 
 
 def bench(name: str) -> ModuleType:

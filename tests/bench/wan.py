@@ -3,7 +3,8 @@
 Load: OpenYurt's published test, 1,000 services of 50 endpoints, then rolling updates (a pod turns
 unready, a new one takes its place) at `--rate` changes a second. Atoll: one real pool, every node
 with its own connection to the cloud; counted by the kernel at the sockets of the cloud's
-nats-server, both directions. Baseline in the same run: as many real clients on the API server, each
+nats-server, both directions. Of a pool with more nodes than `--hubs`, the others are their cloud
+links alone: real, enrolled, pinging, as those of the hubs that do not lead. Baseline in the same run: as many real clients on the API server, each
 listing (gzip'd, as client-go asks) and watching services and endpoint slices; counted by the kernel
 at their sockets. Plain JSON lists are measured with one more client and multiplied.
 """
@@ -22,12 +23,13 @@ from tests.bench.report import Report, human
 from tests.bench.world import World
 
 WANTED = {10: 3.0, 100: 0.5}  # percent of native egress, by nodes
-SMOKE = {"nodes": [2], "services": 10, "endpoints": 5, "seconds": 0.5}
-SETTLE = 3.0  # seconds for links and leases before the churn begins
+SMOKE = {"nodes": [2], "hubs": 1, "services": 10, "endpoints": 5, "seconds": 0.5}
+SETTLE = 2.0  # seconds for links and leases before the churn begins
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--hubs", type=int, default=20, help="at most so many whole nodes")
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--endpoints", type=int, default=50)
     parser.add_argument("--rate", type=float, default=20.0, help="changes a second")
@@ -58,25 +60,29 @@ class Egress:
 async def measure(world: World, nodes: int, args: argparse.Namespace) -> dict[str, Any]:
     version = await world.start_api(args.services, args.endpoints)
     await world.start_cloud()
-    await world.start_pool(nodes)
+    hubs = min(nodes, args.hubs)
+    await world.start_pool(hubs)
+    links = await _links(world, nodes - hubs)
     await asyncio.sleep(SETTLE)
     native = await world.readers()
     urls = [world.api_url] * nodes
     opened = await native.call("open", urls=urls, paths=PATHS, version=version, **_AS_CLIENT_GO)
     plain = await _plain_list(world, version)
-    before = await _count(world, native)
+    before = await _count(world, [world.ups[""].pid, links.pid], native)
     await world.api.call("churn", rate=args.rate, seconds=args.seconds)
     await asyncio.sleep(args.seconds)
     churned = await world.api.call("churned")
     await _until_everywhere(world, churned["version"])
-    after = await _count(world, native)
+    after = await _count(world, [world.ups[""].pid, links.pid], native)
     await _same_links(before, after)
     return {
         "nodes": nodes,
+        "whole_nodes": hubs,
         "cloud_links": len(after.links),
         "native_connections": opened,
         "native_is": "measured: as many real clients as nodes",
         "changes": churned["changes"],
+        "idle_link": _idle(before, after),
         **_phases(before, after, plain * nodes),
     }
 
@@ -90,9 +96,20 @@ class Count:
     native: kernel.Traffic
 
 
-async def _count(world: World, native: Child) -> Count:
+async def _links(world: World, count: int) -> Child:
+    """The cloud links of nodes that are nothing else here."""
+    part = "tests.bench.parts.links:Links"
+    directory, enrolment = world.directory / "links", world.directory / "enrolment"
+    links = await world.child(
+        part, url=world.cloud_bus, directory=str(directory), enrolment=str(enrolment)
+    )
+    await links.call("open", nodes=[f"idle-{number:03}" for number in range(count)])
+    return links
+
+
+async def _count(world: World, pids: list[int], native: Child) -> Count:
+    """`pids`: whose links to the cloud's bus count; the cloud's own do not."""
     port = int(world.cloud_bus.rpartition(":")[2])
-    pids = [p.pid for p in kernel.processes_below(world.ups[""].pid)]
     ours = await asyncio.to_thread(kernel.local_ports, pids)
     found = await asyncio.to_thread(kernel.connections, port)
     links = {peer: link for peer, link in found.items() if peer[1] in ours}
@@ -124,6 +141,13 @@ async def _until_everywhere(world: World, version: int) -> None:
     await clients.call("shut")
 
 
+def _idle(before: Count, after: Count) -> dict[str, int]:
+    """What the cheapest link cost in the churn phase: a node that does not lead."""
+    sent = [after.links[peer].sent - link.sent for peer, link in before.links.items()]
+    sizes = sorted((each.payload, each.with_headers) for each in sent)
+    return {"payload": sizes[0][0], "wan": sizes[0][1], "median_wan": sizes[len(sizes) // 2][1]}
+
+
 def _phases(before: Count, after: Count, plain_lists: int) -> dict[str, Any]:
     phases = {
         "initial": (_egress(before), before.native.with_headers, before.native.payload),
@@ -146,7 +170,9 @@ def _phases(before: Count, after: Count, plain_lists: int) -> dict[str, Any]:
     lists = plain_lists - before.native.with_headers  # what gzip saves on the lists
     for name in ("initial", "total"):
         native = found[name]["native_wan"] + lists
-        found[name]["percent_wan_of_plain_json"] = round(100 * found[name]["atoll"]["wan"] / native, 4)
+        found[name]["percent_wan_of_plain_json"] = round(
+            100 * found[name]["atoll"]["wan"] / native, 4
+        )
     return found
 
 
@@ -166,7 +192,7 @@ def _tell(report: Report, nodes: int, figures: dict[str, Any]) -> None:
         good = share < bound if name == "total" and bound else None
         plain = found.get("percent_wan_of_plain_json")
         report.add(
-            f"{nodes} nodes, {name}",
+            f"{nodes} nodes ({figures['whole_nodes']} whole), {name}",
             f"{share:.3g} % of native: {human(ours['wan'])} of {human(found['native_wan'])}"
             f" (payload {human(ours['payload'])}, back {human(ours['back_payload'])}"
             + (f"; {plain:.3g} % of plain JSON)" if plain is not None else ")"),

@@ -26,6 +26,7 @@ from tests.bench.child import Child
 
 START_SECONDS = 120.0  # a hundred nodes on two cores take a while
 STOP_SECONDS = 30.0
+LOG_LINES = 40  # of each process, shown after a failure
 LOOK = 0.05  # seconds between looks at a process that starts
 
 
@@ -113,8 +114,15 @@ class World:
         self.session = await self.stack.enter_async_context(aiohttp.ClientSession())
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._show_logs()
         await self.stack.aclose()
+
+    def _show_logs(self) -> None:
+        for log in sorted(self.directory.glob("*.log")):
+            for line in log.read_text().splitlines()[-LOG_LINES:]:
+                print(f"{log.stem}: {line}", file=sys.stderr)
 
     async def child(self, part: str, **arguments: Any) -> Child:
         return await self.stack.enter_async_context(Child(part, **arguments))
