@@ -59,13 +59,21 @@ class Janitor:
     ) -> None:
         self._note(storage, key, obj)
         if obj is None and before is not None:
-            if self._leaving:
-                self._wake.set()  # someone may have waited for just this one
+            if self._is_awaited(storage, key, before):
+                self._wake.set()
             if self._owners:
                 uid = msgspec.json.decode(before.raw)["metadata"].get("uid", "")
                 if self._owners.dependents(uid):
                     self._ownerless.add(uid)
                     self._wake.set()
+
+    def _is_awaited(self, storage: Storage, key: str, gone: Entry) -> bool:
+        """Whether a namespace, a definition or an owner on its way out may have waited for it."""
+        namespace, _, _ = key.rpartition("/")
+        around = {Ref("namespaces", namespace), Ref(CRDS, storage.name)}
+        return not around.isdisjoint(self._leaving) or (
+            bool(self._leaving) and b'"ownerReferences"' in gone.raw
+        )
 
     def _note(self, storage: Storage, key: str, obj: Object | None) -> None:
         ref = Ref(storage.name, key)

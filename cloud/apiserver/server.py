@@ -25,6 +25,7 @@ from cloud.apiserver.audit import AuditLog
 from cloud.apiserver.auth import Authenticator
 from cloud.apiserver.custom import CustomResources
 from cloud.apiserver.definitions import published
+from cloud.apiserver.expiry import Expiry
 from cloud.apiserver.janitor import Janitor
 from cloud.apiserver.openapi import Described, Documents
 from cloud.apiserver.registry import Registry, RegistrySettings, Storage
@@ -59,6 +60,7 @@ class ApiServerSettings:
     tls: TlsFiles | None = None
     history: int = 10_000  # watch events kept per resource, in memory and on disk
     max_object: int = 1536 * 1024  # bytes; etcd's bound. Request bodies: `serve.max_body`
+    event_ttl: float = 3600.0  # seconds since an event was last written; upstream's default
     cluster_ips: str = "10.96.0.0/16"
     audit_bytes: int = 8 * 1024 * 1024  # of each of the two audit files; 0: no audit log
     serve: ServeSettings = field(default_factory=ServeSettings)
@@ -109,6 +111,7 @@ class EmbeddedApiServer:
         await asyncio.to_thread(self._load)
         spawn = self._spawn or self._own_spawn()
         spawn("janitor", self.janitor.run())
+        spawn("expiry", self._expiry.run())
         spawn("checkpoints", self._keep_folded())
         spawn("openapi", self._prepare_documents())
         self._server = await self._listen()
@@ -142,6 +145,8 @@ class EmbeddedApiServer:
         CustomResources(self.registry).load()
         for storage in self.registry.storages.values():
             self.janitor.look_at(storage)
+        self._expiry = Expiry(self.registry, settings.event_ttl)
+        self._expiry.load()
         bulk.note_services(self.registry, self.addresses)
         self.documents = Documents(published(), self._describe)
         self.writer = KubeWriter(self.registry, self.addresses, self._wall)
