@@ -178,11 +178,14 @@ class Connection:
         One ping each period, also while messages come: the server measures our silence as well.
         """
         period = self.settings.ping_seconds
-        while not (session.ended.is_set() or self._link.is_closed):
+        clock = asyncio.get_running_loop().time
+        due = clock() + period
+        while not session.ended.is_set():
             try:
-                async with asyncio.timeout(period):
+                async with asyncio.timeout_at(due):
                     await session.ended.wait()
             except TimeoutError:
+                due = clock() + period
                 await self._probe(session, period * _PATIENCE)
 
     async def _probe(self, session: Session, patience: float) -> None:

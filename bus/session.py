@@ -227,7 +227,10 @@ class Session:
         self._finish_ping(ping)
 
     async def probe(self, timeout: float) -> None:
-        """As `ping`, but waits on while bytes pass: on a thin line the answer is behind them."""
+        """As `ping`, but waits on while bytes pass: on a thin line the answer is behind them.
+
+        It pings on meanwhile: the server hangs up on whoever is silent.
+        """
         self._check()
         ping = self._start_ping()
         before = self.line.progress()
@@ -236,6 +239,7 @@ class Session:
             if not now.shows_life_since(before):
                 raise RequestTimeout(f"no answer to a ping within {timeout:.2g} s")
             before = now
+            self._start_ping()
         self._finish_ping(ping)
 
     def _start_ping(self) -> asyncio.Task[None]:

@@ -11,7 +11,7 @@ from bus import permissions
 from bus.connection import BusSettings
 from bus.feed.settings import FeedSettings
 from bus.keys import NodeKey
-from bus.server import ServerSettings
+from bus.server import THIN_SILENCE, ServerSettings
 from cloud.apiserver.server import ApiServerSettings
 from cloud.enrolment.actor import EnrolmentSettings
 from cloud.enrolment.roster import read_roster
@@ -69,6 +69,7 @@ class CloudSite:
             storage_bytes=bus.storage,
             sync_always=bus.sync == "always",
             max_payload=bus.max_payload,
+            silence_seconds=THIN_SILENCE,
         )
 
     def _bus(self, url: str) -> BusSettings:

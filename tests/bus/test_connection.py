@@ -135,6 +135,33 @@ async def test_a_thin_line_is_not_taken_for_a_dead_one(
     assert far.stats().reconnects == 0
 
 
+async def test_a_thin_line_s_backlog_is_not_silence_to_the_server(
+    rig: Rig, store: Path, opened: list[Connection]
+) -> None:
+    """Answers to its pings, and to ours, wait behind three times as many seconds of messages."""
+    users = (rig.user("admin"),)
+    server = EmbeddedServer(ServerSettings("s", "d", store, users, silence_seconds=0.6))
+    await server.start()
+    try:
+        async with Wan(int(server.url.rpartition(":")[2]), rate=1 << 20) as wan:
+            for url in (server.url, f"nats://127.0.0.1:{wan.port}"):
+                settings = replace(rig.settings("admin", url), ping_seconds=0.15)
+                opened.append(Connection(settings))
+                await opened[-1].start()
+                await opened[-1].wait_up(SOON)
+            near, far = opened
+            heard = Heard()
+            await far.subscribe("t.backlog", heard)
+            await far.flush(SOON)
+            for _ in range(30):
+                await near.publish("t.backlog", b"x" * (64 << 10))
+            await heard.at_least(30)
+            await far.flush(SOON)
+            assert far.stats().reconnects == 0
+    finally:
+        await server.stop()
+
+
 async def test_a_flood_into_a_black_hole_is_bounded_and_ends_in_busdown(
     connect: Connect, wan: Wan, through: tuple[str, ...]
 ) -> None:
