@@ -106,7 +106,10 @@ async def store(
         answer = await bus.request(subject, data, timeout=timeout, headers=headers)
     except NoResponders as error:
         raise NoStream(f"{subject}: no stream takes it") from error
-    return int(checked(answer, subject)["seq"])
+    acknowledged = checked(answer, subject)
+    if not isinstance(acknowledged.get("seq"), int):
+        raise DecodeError(f"{subject}: not an acknowledgement", answer.data)
+    return int(acknowledged["seq"])
 
 
 async def last(bus: Bus, stream: str, subject: str, timeout: float) -> Stored | None:

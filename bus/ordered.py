@@ -113,6 +113,9 @@ class OrderedConsumer:
             log.debug("%s: consumer broken, made anew", self._subject)
         except BusError as error:
             self._note(error)
+        except Exception as error:  # of our callers; what they follow must not just end
+            log.exception("%s: following it failed, tries again", self._subject)
+            self._trouble = repr(error)
         finally:
             if subscription is not None:
                 await self._discard(consumer, subscription)

@@ -105,6 +105,16 @@ async def test_stored_and_read_back(bus: Bus, bucket: str) -> None:
     assert gone.is_marker
 
 
+async def test_what_somebody_else_answers_is_no_acknowledgement(bus: Bus) -> None:
+    async def answer(message: Message) -> None:
+        await bus.publish(message.reply, b'{"ok": true}')
+
+    subscription = await bus.subscribe("pool.feed.nobody", answer)
+    with pytest.raises(DecodeError):
+        await store(bus, "pool.feed.nobody", b"1", {}, 2.0)
+    await subscription.unsubscribe()
+
+
 async def test_without_a_stream(bus: Bus, bucket: str) -> None:
     with pytest.raises(NoStream):
         await store(bus, kv_subject(bucket, "a"), b"1", {}, 2.0)

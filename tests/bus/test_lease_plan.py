@@ -54,6 +54,19 @@ def test_a_lease_that_gets_free_is_taken_after_a_moment_that_differs() -> None:
     assert len({chance() for _ in range(20)}) > 10
 
 
+def test_of_a_crowd_few_try_before_they_hear_of_the_winner() -> None:
+    chances = []
+    for _ in range(100):
+        one = candidate()
+        one.heard(OTHER, 0.0)
+        one.heard(FREE._replace(revision=9), 1.0)
+        step = one.next(1.0)
+        assert isinstance(step, Sleep)
+        chances.append(step.until)
+    heard = min(chances) + 0.002  # a round trip and the word of it
+    assert sum(chance < heard for chance in chances) <= 15  # 3 on average
+
+
 def test_a_held_lease_is_left_alone_until_its_holder_was_silent_for_a_ttl() -> None:
     one = candidate()
     one.heard(OTHER, 0.0)
