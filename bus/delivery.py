@@ -29,6 +29,7 @@ class Delivery:
         self._on_drop = on_drop
         self._waiting = 0  # bytes
         self._is_closed = False
+        self._failure = ""  # of the last message, if its handler failed
         self._queue: asyncio.Queue[Message] = asyncio.Queue()
         self._task = asyncio.create_task(self._run(), name=f"handler of {subject}")
 
@@ -79,8 +80,17 @@ class Delivery:
             if _is_cancelled():
                 raise
             log.error("handler of %s was cancelled by what it waited for", self.subject)
-        except Exception:
-            log.exception("handler of %s failed", self.subject)
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._failure = ""
+
+    def _failed(self, error: Exception) -> None:
+        """With its traceback once, not at each of a thousand messages a second."""
+        failure = repr(error)
+        level = logging.DEBUG if failure == self._failure else logging.ERROR
+        self._failure = failure
+        log.log(level, "handler of %s failed: %s", self.subject, failure, exc_info=error)
 
 
 def _size(message: Message) -> int:

@@ -192,6 +192,18 @@ async def test_killed_owner_leaves_no_server(store: Path) -> None:
     assert running_pid(store) is None
 
 
+async def test_the_guard_s_death_is_mended(make: Make) -> None:
+    server = make()
+    await server.start()
+    pid, url = server.pid, server.url
+    assert pid is not None
+    guard = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(guard, signal.SIGKILL)
+    await until(lambda: not is_alive(pid))
+    await until(lambda: server.is_up and server.pid not in (None, pid))
+    assert server.url == url
+
+
 async def test_a_frozen_server_is_stopped_by_force(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
