@@ -26,6 +26,14 @@ def is_probe(path: str) -> bool:
     return _PROBES.fullmatch(path) is not None
 
 
+OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+OLD_KUBECTL = frozenset(
+    {OPENAPI_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
+)
+"""kubectl up to 1.28 asks for the schema in protobuf only, and stops at a 406. No bytes are a
+valid, empty document: it then goes on without client-side validation."""
+
+
 class Documents:
     """Discovery and OpenAPI as encoded bytes, made once for each set of resources."""
 
@@ -158,7 +166,8 @@ class SystemPaths:
         accept = request.headers.get("Accept", "") or "*/*"
         types = {clause.media_type for clause in parse_accept(accept)}
         if not types & {"application/json", "*/*", "application/*"}:
-            # Old kubectl asks for protobuf only; told so, it goes on without the schema.
+            if path == "/openapi/v2" and types & OLD_KUBECTL:
+                return b"", OPENAPI_PROTOBUF
             raise not_acceptable(["application/json"])
         if path == "/openapi/v2":
             return self._documents.v2(), "application/json"
