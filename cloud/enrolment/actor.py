@@ -27,6 +27,7 @@ class Enrolment(Actor[EnrolmentSettings]):
     def __init__(self, context: Context, settings: EnrolmentSettings) -> None:
         super().__init__(context, settings)
         self._roster = Roster({}, {})
+        self._is_told = False  # a predecessor may have written, and died before it told the server
         self._error = ""  # why the server did not take the users
         self._enrolled = Gauge(
             "atoll_enrolled_nodes", "Nodes let onto the cloud bus", registry=context.metrics
@@ -63,8 +64,9 @@ class Enrolment(Actor[EnrolmentSettings]):
             return
         users = roster.users(self.settings.admin)
         try:
-            if await asyncio.to_thread(write_users, store, users):
+            if await asyncio.to_thread(write_users, store, users) or not self._is_told:
                 reload(store)
+            self._is_told = True
             self._error = ""
         except (ServerFailed, OSError) as error:
             self._error = str(error)
