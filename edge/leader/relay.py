@@ -69,7 +69,7 @@ class Relay:
 
     def _on_sync(self, message: Message) -> None:
         """Side by side, not in turn: on a far link each answer is a round trip of its own."""
-        if self._syncs >= MAX_SYNCS:
+        if not message.reply or self._syncs >= MAX_SYNCS:
             self.counters.failures += 1
             return
         self._syncs += 1
