@@ -1,9 +1,9 @@
 """Memory of a node (PSS of all its processes), both runtimes, idle and holding OpenYurt's load.
 
 Measured: /proc/*/smaps_rollup of `atoll up` and everything below it, for a pool of one node that
-runs the pool's bus, leads and coordinates (the most a node can be); then, of a pool of two, the node
-that only serves, with 10,000 endpoint slices. Baseline: the same without objects. Shared pages count
-by their share, so other Python processes on the machine make it a little less.
+runs the pool's bus, leads and coordinates (the most a node can be); then, of a pool of three, the
+node that only serves, with 10,000 endpoint slices. Baseline: the same without objects. Shared pages
+count by their share, so other Python processes on the machine make it a little less.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from tests.bench.world import World
 
 IDLE_LOCAL = 90.0  # MB wanted of an idle node with runtime local
 MANY = 250.0  # MB wanted of a hub with 10,000 slices
-SMOKE = {"runtimes": ["local"], "services": 3, "endpoints": 2, "slices": 5, "settle": 0.1}
+SMOKE = {
+    "runtimes": ["local"],
+    "idle": False,
+    "services": 3,
+    "endpoints": 2,
+    "slices": 0,
+    "settle": 0.0,
+}
 MB = 1e6
 
 
@@ -32,31 +39,40 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoints", type=int, default=50)
     parser.add_argument("--slices", type=int, default=10_000, help="held by one hub")
     parser.add_argument("--slice-endpoints", type=int, default=10, help="2.5 KB each")
+    parser.add_argument("--idle", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--settle", type=float, default=5.0, help="seconds before looking")
 
 
 async def run(args: argparse.Namespace) -> Report:
     report = Report("memory", {"services": args.services, "endpoints": args.endpoints})
     for runtime in args.runtimes:
-        idle = await one_node(runtime, 0, 0, args.settle)
-        held = await one_node(runtime, args.services, args.endpoints, args.settle)
-        report.figures[runtime] = {"idle": idle, "loaded": held}
-        _tell(report, runtime, idle, held, args)
-    report.figures["many"] = many = await many_slices(args)
+        found = report.figures[runtime] = {}
+        for services in (0, args.services) if args.idle else (args.services,):
+            held = await one_node(runtime, services, args.endpoints, args.settle)
+            found["loaded" if services else "idle"] = held
+            _tell(report, runtime, services, held, args)
+    if args.slices:
+        report.figures["many"] = many = await many_slices(args)
+        _tell_many(report, many, args)
+    return report
+
+
+def _tell_many(report: Report, many: dict[str, Any], args: argparse.Namespace) -> None:
     label = f"local, hub with {args.slices} slices of {many['slice_bytes']} B"
     report.at_most(label, many["total_mb"], MANY, "MB")
     report.add(f"{label}: more than idle", f"{many['total_mb'] - many['idle_mb']:.1f} MB")
     report.add(f"{label}: the coordinator's node", f"{many['coordinator_mb']} MB")
-    return report
 
 
-def _tell(report: Report, runtime: str, idle: Any, held: Any, args: argparse.Namespace) -> None:
-    bound = IDLE_LOCAL if runtime == "local" else None
-    good = None if bound is None else idle["node_mb"] < bound
-    wanted = "" if bound is None else f"< {bound:g} MB"
-    report.add(f"{runtime}, idle", _line(idle), wanted, good)
-    load = f"{args.services} services, as many slices of {args.endpoints}"
-    report.add(f"{runtime}, {load}", _line(held))
+def _tell(report: Report, runtime: str, services: int, held: Any, args: argparse.Namespace) -> None:
+    if services:
+        load = f"{services} services, as many slices of {args.endpoints}"
+        report.add(f"{runtime}, {load}", _line(held))
+    elif runtime == "local":
+        good = held["node_mb"] < IDLE_LOCAL
+        report.add(f"{runtime}, idle", _line(held), f"< {IDLE_LOCAL:g} MB", good)
+    else:
+        report.add(f"{runtime}, idle", _line(held))
 
 
 def _line(found: dict[str, Any]) -> str:
@@ -129,8 +145,9 @@ def _node(pid: int) -> dict[str, Any]:
 
 def _program(process: psutil.Process) -> str:
     """What it is, in a word."""
-    words = " ".join(process.cmdline()[:4])
-    for name in ("nats-server", "raylet", "gcs_server", "ray::", "guard", "atoll"):
-        if name in words or name in process.name():
-            return "ray worker" if name == "ray::" else name
-    return process.name()
+    command = process.cmdline()
+    words = " ".join(command[:4])
+    if words.startswith("ray::"):
+        return words.split()[0]
+    names = ("guard", "nats-server", "raylet", "gcs_server", "atoll")
+    return next((name for name in names if name in words), process.name())

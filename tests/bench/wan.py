@@ -4,9 +4,11 @@ Load: OpenYurt's published test, 1,000 services of 50 endpoints, then rolling up
 unready, a new one takes its place) at `--rate` changes a second. Atoll: one real pool, every node
 with its own connection to the cloud; counted by the kernel at the sockets of the cloud's
 nats-server, both directions. Of a pool with more nodes than `--hubs`, the others are their cloud
-links alone: real, enrolled, pinging, as those of the hubs that do not lead. Baseline in the same run: as many real clients on the API server, each
-listing (gzip'd, as client-go asks) and watching services and endpoint slices; counted by the kernel
-at their sockets. Plain JSON lists are measured with one more client and multiplied.
+links alone: real, enrolled, pinging, as those of hubs that do not lead.
+
+Baseline in the same run: as many real clients on the API server, each listing (gzip'd, as client-go
+asks) and watching services and endpoint slices; counted by the kernel at their sockets. Plain JSON
+lists are measured with one more client and multiplied.
 """
 
 from __future__ import annotations
@@ -23,8 +25,7 @@ from tests.bench.report import Report, human
 from tests.bench.world import World
 
 WANTED = {10: 3.0, 100: 0.5}  # percent of native egress, by nodes
-SMOKE = {"nodes": [2], "hubs": 1, "services": 10, "endpoints": 5, "seconds": 0.5}
-SETTLE = 2.0  # seconds for links and leases before the churn begins
+SMOKE = {"nodes": [2], "hubs": 1, "services": 9, "endpoints": 5, "seconds": 0.3, "settle": 0.0}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoints", type=int, default=50)
     parser.add_argument("--rate", type=float, default=20.0, help="changes a second")
     parser.add_argument("--seconds", type=float, default=60.0, help="of churn")
+    parser.add_argument("--settle", type=float, default=2.0, help="seconds before the churn")
 
 
 async def run(args: argparse.Namespace) -> Report:
@@ -63,7 +65,7 @@ async def measure(world: World, nodes: int, args: argparse.Namespace) -> dict[st
     hubs = min(nodes, args.hubs)
     await world.start_pool(hubs)
     links = await _links(world, nodes - hubs)
-    await asyncio.sleep(SETTLE)
+    await asyncio.sleep(args.settle)
     native = await world.readers()
     urls = [world.api_url] * nodes
     opened = await native.call("open", urls=urls, paths=PATHS, version=version, **_AS_CLIENT_GO)

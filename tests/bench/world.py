@@ -51,7 +51,9 @@ class Up:
         command = [str(Path(sys.executable).with_name("atoll")), "up", str(self._file)]
         command += ["--node", self._node] if self._node else []
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = await asyncio.to_thread(
+                subprocess.Popen, command, stdout=log, stderr=log
+            )
         await self._until(self._is_told)
         await self._until(lambda: self._is_ready(session))
 

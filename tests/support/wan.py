@@ -108,8 +108,8 @@ class Wan:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, far_writer, up=True), name="wan up")
                 group.create_task(self._pump(far_reader, writer, up=False), name="wan down")
-        except* OSError:
-            pass  # one side broke: both end
+        except* (OSError, RuntimeError):
+            pass  # one side broke (uvloop calls its closed transport a RuntimeError): both end
         finally:
             self._close(far_writer)
 

@@ -68,8 +68,12 @@ class FanoutServer:
                 changes.append(Change(self._keys[count], version, self._raws[count]))
             self._cache.apply(changes, version)
             await asyncio.sleep(0)
-            while len(self._cache._on_event) < self._watchers:  # who is busy is not listed there
-                await asyncio.sleep(0)
+            await self._until_all_wait()
+
+    async def _until_all_wait(self) -> None:
+        """Who is busy is not listed in the cache; they run while we yield."""
+        while len(self._cache._on_event) < self._watchers:  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     @property
     def _watchers(self) -> int:
