@@ -81,6 +81,7 @@ async def api(
 async def ensure_stream(bus: Bus, config: Mapping[str, Any], timeout: float) -> int:
     """Makes the stream, or brings its settings up to date; when it was made (ms since 1970 UTC).
 
+    Its `max_bytes` is only ever raised: a stream above its maximum would refuse even deletions.
     Raises StorageFull where the server cannot reserve its `max_bytes`.
     """
     name = config["name"]
@@ -90,6 +91,9 @@ async def ensure_stream(bus: Bus, config: Mapping[str, Any], timeout: float) -> 
     except NoStream:
         info = await api(bus, f"STREAM.CREATE.{name}", config, timeout)
     else:
+        reserved = info["config"].get("max_bytes", 0)
+        if "max_bytes" in config and reserved > config["max_bytes"]:
+            config = {**config, "max_bytes": reserved}
         if any(info["config"].get(key) != value for key, value in config.items()):
             info = await api(bus, f"STREAM.UPDATE.{name}", config, timeout)
     return _milliseconds(str(info["created"]))

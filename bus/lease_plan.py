@@ -76,7 +76,7 @@ class Candidate:
         self._renew_at = -math.inf
         self._not_before = -math.inf  # no step as a candidate sooner
         self._term = 0  # answers to what an earlier one asked for come too late
-        self._in_doubt = False  # whether a renewal was refused
+        self._in_doubt = False  # whether a write was refused
         self._to_release: Entry | None = None
 
     # -- questions ---------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Candidate:
             return Sleep(math.inf)
         if now < self._not_before:
             return Sleep(self._not_before)
-        if self.seen is None:
+        if self.seen is None or self._in_doubt:
             return Read()
         is_free = self.seen.holder is None or self.seen.instance == self.instance
         if is_free or now >= self.seen_at + self.ttl:
@@ -165,11 +165,8 @@ class Candidate:
 
     def refused(self, now: float) -> None:
         """The store holds something else than what we thought: it is to be read."""
-        if self._mine is not None:
-            self._in_doubt = True
-        else:
-            self.seen = None
-            self._not_before = now + random.uniform(0.5, 1.0) * JITTER
+        self._in_doubt = True
+        self._not_before = now + random.uniform(0.5, 1.0) * JITTER
 
     def failed(self, now: float) -> None:
         """The store did not answer."""

@@ -151,6 +151,7 @@ class JetStreamTable:
 
     async def load(self, feed: str) -> TableState:
         await self._ensure()
+        self._used = await self._stored_bytes()
         for _ in range(_LOADS):
             before = await self._stored_meta(feed)
             loading = _Loading(self._bus, self._stream, self._subject(feed, "o.>"))
@@ -224,13 +225,16 @@ class JetStreamTable:
         if growth <= 0:
             return
         if self._used + growth > self._limit:
-            info = await api(self._bus, f"STREAM.INFO.{self._stream}", None, _CALL_SECONDS)
-            self._used = int(info["state"]["bytes"])
+            self._used = await self._stored_bytes()
         if self._used + growth > self._limit:
             raise StorageFull(
                 f"table {feed}: {self._used} of {self._limit} bytes are taken, {growth} more wanted"
             )
         self._used += growth
+
+    async def _stored_bytes(self) -> int:
+        info = await api(self._bus, f"STREAM.INFO.{self._stream}", None, _CALL_SECONDS)
+        return int(info["state"]["bytes"])
 
     async def _write_surely(self, feed: str, writer: _Writer, part: Part, meta: Meta) -> None:
         """Tries again while the bus does not answer, for as long as we are patient."""

@@ -83,6 +83,13 @@ async def test_a_stream_is_made_once_and_kept_up_to_date(bus: Bus, bucket: str) 
     assert info["config"]["max_msgs_per_subject"] == 1
 
 
+async def test_reserved_storage_is_not_taken_away(bus: Bus, bucket: str) -> None:
+    for size in (2 << 20, 1 << 20, 3 << 20):
+        await ensure_stream(bus, config(bucket, max_bytes=size), 2.0)
+        info = await api(bus, f"STREAM.INFO.{kv_stream(bucket)}", None, 2.0)
+        assert info["config"]["max_bytes"] == max(size, 2 << 20)
+
+
 async def test_more_than_the_server_has_cannot_be_reserved(bus: Bus, bucket: str) -> None:
     with pytest.raises(StorageFull):
         await ensure_stream(bus, config(bucket, max_bytes=1 << 50), 2.0)

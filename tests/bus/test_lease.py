@@ -18,7 +18,7 @@ import pytest
 
 from bus.connection import Connection
 from bus.errors import BusDown, Conflict, LeaseLost, RequestTimeout
-from bus.jetstream import EXPECT, api
+from bus.jetstream import EXPECT, api, kv_subject
 from bus.lease import Elector, JetStreamLeases, LeaseStore, MemoryLeases
 from bus.lease_plan import VALIDITY, Entry
 from bus.server import EmbeddedServer, ServerSettings
@@ -137,6 +137,10 @@ async def test_taken_once(world: World) -> None:
     mine = await taken(store, world, "me")
     with pytest.raises(Conflict):
         await other.try_acquire(NAME, "you", "you-1", world.ttl, free)
+    with pytest.raises(Conflict):  # a revision of another life of the store
+        await other.try_acquire(
+            NAME, "you", "you-1", world.ttl, mine._replace(epoch=mine.epoch - 1)
+        )
     assert await other.read(NAME) == mine
     assert (mine.holder, mine.instance) == ("me", "me-1")
     assert mine.token > 0
@@ -390,6 +394,36 @@ async def test_ttls_are_rounded_up_to_seconds(
     assert [store.lasts(ttl) for ttl in (0.2, 1.0, 1.2, 3.0)] == [1.0, 1.0, 2.0, 3.0]
     Elector(store, NAME, "me", ttl=1.5, renew=0.5)
     assert "keeps a ttl of 1.5 s as 2.0 s" in caplog.text
+
+
+async def test_tokens_of_a_bucket_made_anew_are_higher_than_all_before(connect: Connect) -> None:
+    bus, bucket = await connect("pool-1"), f"l-{secrets.token_hex(4)}"
+    leases = JetStreamLeases(bus, bucket)
+    before = Entry()
+    for _ in range(2):
+        seen = await leases.read(NAME)
+        mine = await leases.try_acquire(NAME, "me", "me-1", TTL, seen)
+        assert mine.token > before.token
+        for _ in range(5000):  # revisions
+            await bus.publish(kv_subject(bucket, "other"), b"")
+        await bus.flush(5)
+        await leases.release(NAME, mine)
+        seen = await leases.read(NAME)
+        before = await leases.try_acquire(NAME, "me", "me-2", TTL, seen)
+        assert before.token > mine.token
+        await api(bus, f"STREAM.DELETE.KV_{bucket}", None, 2.0)
+
+
+async def test_tokens_grow_even_if_the_servers_clock_went_back(connect: Connect) -> None:
+    bus, bucket = await connect("pool-1"), f"l-{secrets.token_hex(4)}"
+    leases = JetStreamLeases(bus, bucket)
+    leases._highest[NAME] = 1 << 62  # heard in the bucket's last life
+    mine = await leases.try_acquire(NAME, "me", "me-1", TTL, await leases.read(NAME))
+    assert mine.token == (1 << 62) + 1
+    other = JetStreamLeases(bus, bucket)  # of a process that just started
+    assert (await other.read(NAME)).token == mine.token
+    await leases.renew(NAME, mine, TTL)
+    assert (await other.read(NAME)).token == mine.token
 
 
 async def test_a_renewal_whose_answer_was_lost_costs_nothing(

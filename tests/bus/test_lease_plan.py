@@ -167,6 +167,18 @@ def test_what_was_granted_after_resigning_is_handed_back() -> None:
     assert one.next(0.6) == Sleep(1.5)  # others get their turn
 
 
+def test_who_loses_the_race_counts_the_winner_once() -> None:
+    one = candidate()
+    one.read(FREE, 0.0)
+    assert isinstance(one.next(0.0), Acquire)
+    one.heard(OTHER, 0.1)
+    one.refused(0.1)
+    assert one.next(0.3) == Read()
+    one.read(OTHER, 0.3)
+    assert one.transitions == 1
+    assert isinstance(one.next(0.3), Sleep)
+
+
 def test_status_counts_holders_not_renewals() -> None:
     one = candidate()
     one.heard(OTHER, 0.0)

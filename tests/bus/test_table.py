@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bus.api import Bus
+from bus.api import Bus, Message
 from bus.connection import Connection
 from bus.errors import BusDown, Conflict, RequestTimeout, StorageFull
 from bus.feed.types import Change, Item, Position
@@ -322,6 +322,54 @@ async def test_a_dropped_feed_leaves_nothing_and_may_come_back(
     await table.load(FEED)
     await table.commit(FEED, many(100), Position(1, 2), b"")
     assert len((await real().load(FEED)).items) == 100
+
+
+class Meddled(FaultyBus):
+    """Lets somebody else act just before a purge."""
+
+    async def request(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Message:
+        if "STREAM.PURGE" in subject:
+            await self.meddle()
+        return await super().request(subject, data, timeout=timeout, headers=headers)
+
+    async def meddle(self) -> None: ...
+
+
+async def test_a_late_drop_spares_what_a_successor_wrote(bus: Bus, bucket: str) -> None:
+    meddled, successor = Meddled(bus), JetStreamTable(bus, bucket, SETTINGS)
+    table = JetStreamTable(meddled, bucket, SETTINGS)
+    await table.load(FEED)
+    await table.commit(FEED, many(100), Position(1, 1), b"")
+    changes = many(200, version=2)
+
+    async def meddle() -> None:
+        await successor.load(FEED)
+        await successor.commit(FEED, changes, Position(1, 2), b"")
+
+    meddled.meddle = meddle  # type: ignore[method-assign]
+    await table.drop(FEED)
+    state = await JetStreamTable(bus, bucket, SETTINGS).load(FEED)
+    assert state == TableState(items(*changes), Position(1, 2), b"")
+
+
+async def test_above_a_lowered_limit_deleting_goes_on(bus: Bus, bucket: str) -> None:
+    table = JetStreamTable(bus, bucket, SETTINGS)
+    await table.load(FEED)
+    done = await filled(table, 50_000)
+    lowered = JetStreamTable(bus, bucket, replace(SETTINGS, max_bytes=LIMIT // 2))
+    await lowered.load(FEED)
+    with pytest.raises(StorageFull):
+        await lowered.commit(FEED, big(range(900, 903), 1000, 50_000), Position(1, 1000), b"")
+    less = [gone(f"big-{n}") for n in range(done * 3 - 3)]
+    await lowered.commit(FEED, [*less, *many(100)], Position(1, 1001), b"")
+    assert len((await lowered.load(FEED)).items) == 103
 
 
 async def test_what_a_drop_cut_short_left_is_not_taken_for_state(bus: Bus, bucket: str) -> None:
