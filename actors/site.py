@@ -414,6 +414,7 @@ def _server_status(server: Server) -> dict[str, Any]:
         "pid": server.pid,
         "up": server.pid is not None,
         "restarts": getattr(server, "restarts", 0),
+        "error": getattr(server, "trouble", ""),
     }
 
 

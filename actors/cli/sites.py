@@ -151,6 +151,8 @@ def _add(site: Site, status: Mapping[str, Any]) -> None:
         site.servers[name] = server
         if not server.get("up", True):
             site.problems.append(f"bus {name} is down")
+        if error := server.get("error"):
+            site.problems.append(f"bus {name} cannot store anything: {error}")
     for name, host in _map(status, "hosts").items():
         _add_host(site, name, host)
 

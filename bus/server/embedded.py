@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import random
+import signal
 import sys
 from collections.abc import Callable
 
@@ -14,6 +16,7 @@ import bus.guard
 from bus.errors import ServerFailed
 from bus.server.binary import nats_server
 from bus.server.config import CONFIG, USERS, config_text, users_text
+from bus.server.disk import DiskWatch
 from bus.server.files import (
     PORT,
     STDERR,
@@ -34,6 +37,8 @@ _BACKOFF = (0.05, 5.0)  # seconds before a restart: first, largest
 _CALM = 10.0  # seconds up after which a crash counts as the first again
 _LOOK = 0.01  # seconds between looks for a port that opens; nothing tells us
 _INFO_SECONDS = 1.0
+_DISK_LOOK = 2.0  # seconds between looks at what the server says of its disk
+_DISK_PAUSES = (5.0, 300.0)  # seconds between restarts that shall make it write again
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _ANY_PORT = -1
 
@@ -50,9 +55,12 @@ class EmbeddedServer:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.restarts = 0
+        self.trouble = ""  # why it cannot write; it serves all the same
         self._port = 0
         self._guard: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._disk: asyncio.Task[None] | None = None
+        self._is_wanted = False  # its next end
         self._is_up = False
         self._listeners: list[ExitListener] = []
 
@@ -93,13 +101,17 @@ class EmbeddedServer:
             await self._launch_where_free()
         (self.settings.store / PORT).write_text(str(self._port))
         self._watch = asyncio.create_task(self._keep_up(), name=f"bus {self.settings.name}")
+        self._disk = asyncio.create_task(
+            self._keep_writing(), name=f"bus {self.settings.name} disk"
+        )
 
     async def stop(self) -> None:
         """In order; by force after a deadline. Idempotent."""
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.cancel()
-            await asyncio.wait([watch])
+        tasks = [task for task in (self._disk, self._watch) if task is not None]
+        self._disk = self._watch = None
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait([task])
         await self._end()
 
     async def set_users(self, users: tuple[ServerUser, ...]) -> None:
@@ -191,6 +203,9 @@ class EmbeddedServer:
 
     def _crashed(self) -> None:
         self._is_up = False
+        if self._is_wanted:
+            self._is_wanted = False
+            return
         words = last_words(self.settings.store)
         log.error("bus %s: nats-server ended unasked: %s", self.settings.name, words)
         for listener in self._listeners:
@@ -210,6 +225,45 @@ class EmbeddedServer:
             log.info("bus %s: nats-server is back at %s", self.settings.name, self.url)
         except (ServerFailed, OSError) as error:
             log.error("bus %s: nats-server did not come back: %s", self.settings.name, error)
+
+    # -- a disk that refuses ----------------------------------------------------------------------
+
+    async def _keep_writing(self) -> None:
+        """Says what is wrong with the disk, and restarts the server once it may be right again."""
+        disk = DiskWatch(self.settings.store)
+        first, largest = _DISK_PAUSES
+        pause = first
+        while True:
+            await asyncio.sleep(_DISK_LOOK)
+            self._note_trouble(disk.look())
+            if not self.trouble:
+                pause = first
+            elif disk.has_room():
+                self._recycle()
+                await asyncio.sleep(pause)
+                pause = min(largest, pause * 2)
+
+    def _note_trouble(self, complaint: str) -> None:
+        if complaint and not self.trouble:
+            log.error(
+                "bus %s: nats-server cannot write to %s, so nothing is stored and no lease held; "
+                "it starts anew once there is room: %s",
+                self.settings.name,
+                self.settings.store,
+                complaint,
+            )
+        self.trouble = complaint or self.trouble
+
+    def _recycle(self) -> None:
+        """Ends nats-server; `_keep_up` starts it again."""
+        pid = self.pid
+        if pid is None:
+            return
+        log.info("bus %s: there is room, nats-server starts anew", self.settings.name)
+        self.trouble = ""
+        self._is_wanted = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 async def _greets(host: str, port: int) -> bool:
