@@ -104,6 +104,13 @@ class FollowerCore:
         """Whether we wait for a publisher that is behind us (we keep what we have)."""
         return self.phase is Phase.WAITING
 
+    def has_reached(self, entry: TickEntry) -> bool:
+        """Whether the visible state is (at least) the one that the tick speaks of."""
+        cursor = self._cursor
+        if not self.is_live or cursor is None or cursor.epoch != entry.epoch:
+            return False
+        return cursor.seq >= entry.seq
+
     @property
     def upstream(self) -> bytes:
         """Opaque; stored with the items it lets a restored follower go on by a replay."""

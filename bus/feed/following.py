@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from bus.api import Bus, Message, Subscription
 from bus.errors import BusError, RequestTimeout
@@ -26,6 +26,13 @@ _REQUEST_SECONDS = 2.0  # an answer is made in milliseconds, and a hello's is sm
 _BULK_SECONDS = 60.0  # at most, after doubling: 64 KiB at 10 kbit/s
 _BACKOFF_SECONDS = (0.1, 2.0)  # first and largest, jittered downwards
 _CALM_ROUNDS = 3  # hellos in a row that may follow each other at once
+
+
+class _Claim(NamedTuple):
+    """A tick that holds for us once the consumer has all that it speaks of."""
+
+    entry: TickEntry
+    heard: float  # clock time
 
 
 class FeedFollower(Running):
@@ -57,7 +64,8 @@ class FeedFollower(Running):
         self._request_seconds = request_seconds
         self._bulk_seconds = request_seconds  # doubles while a thin link needs it
         self._as_of = -math.inf  # clock time at which our state was (at least) the source's
-        self._answered = 0.0
+        self._asked = 0.0  # clock time of the request that was answered last
+        self._claim: _Claim | None = None
         self._was_live = False
         self._ticks = ticks or Ticks()  # share one: the tick then crosses the link once
         self._wake = asyncio.Event()
@@ -150,8 +158,10 @@ class FeedFollower(Running):
         self._sign_of_life()
 
     def _on_tick(self, entry: TickEntry) -> None:
-        if self.core.on_tick(entry):
-            self._confirm(self._clock(), entry.age)
+        self.core.on_tick(entry)
+        # The oldest is kept: where frames never cease, we never have all that the newest speaks of.
+        if self._claim is None or self._claim.entry.epoch != entry.epoch:
+            self._claim = _Claim(entry, self._clock())
         self._sign_of_life()
 
     def _sign_of_life(self) -> None:
@@ -166,11 +176,20 @@ class FeedFollower(Running):
     async def _take_batches(self) -> None:
         while (batch := self.core.next_batch()) is not None:
             await self._on_batch(batch)
+            self._believe()
+        self._believe()
         if self.core.is_live and not self._was_live:
-            self._confirm(self._answered, self.core.source_age)
+            self._confirm(self._asked, self.core.source_age)  # the answer may have taken its time
             self._bulk_seconds = self._request_seconds
             self.synced.set()
         self._was_live = self.core.is_live
+
+    def _believe(self) -> None:
+        """Never while the consumer works on a batch: it does not have that yet."""
+        claim = self._claim
+        if claim is not None and self.core.has_reached(claim.entry):
+            self._claim = None
+            self._confirm(claim.heard, claim.entry.age)
 
     def _confirm(self, at: float, age: float) -> None:
         # A publisher that knows less than we did (a successor, say) takes nothing away from us.
@@ -194,12 +213,13 @@ class FeedFollower(Running):
         subject = self._subjects.sync + self.name
         timeout = self._bulk_seconds if request.is_bulk else self._request_seconds
         good = slow = False
+        asked = self._clock()
         try:
             answer = await self._bus.request(subject, request.data, timeout=timeout)
         except BusError as error:
             slow = isinstance(error, RequestTimeout)
         else:
-            self._answered = self._clock()
+            self._asked = asked
             good = self.core.on_answer(answer.data)
         if not good:
             self.core.on_failed(request.id, slow=slow)

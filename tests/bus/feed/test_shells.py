@@ -20,8 +20,10 @@ from bus.feed import (
     FeedPublisher,
     FeedSettings,
     Position,
+    PublisherCore,
     Ticker,
     Ticks,
+    encode_tick,
 )
 from bus.memory import MemoryBroker, MemoryBus
 from tests.bus.rig import Rig
@@ -490,3 +492,74 @@ async def test_a_tick_that_cannot_be_read_is_counted_and_said_once(
         await memory.source.publish(CLOUD.tick, b"junk")
     await until(lambda: ticks.undecodable == 3)
     assert len([r for r in caplog.records if "tick" in r.message]) == 1
+
+
+# -- the age is honest ----------------------------------------------------------------------------
+
+
+async def test_what_the_consumer_still_works_on_is_not_confirmed(memory: Memory) -> None:
+    """A coordinator that cannot commit must not tell its hubs that they are current."""
+    clock, gate = Clock(), asyncio.Event()
+    gate.set()
+
+    async def take(_: Batch) -> None:
+        await gate.wait()
+
+    publisher = memory.stand.publisher()
+    follower = memory.stand.follower(take, clock=clock)
+    await publisher.publish([put("a", 1)], at(1))
+    await until(follower.synced.is_set)
+    gate.clear()
+    await publisher.publish([put("a", 2)], at(2))
+    await until(lambda: follower.position == at(2))
+    clock.now += 30
+    ticker, sent = memory.stand.ticker(publisher), memory.source.stats().out_messages
+    ticker.poke()
+    await until(lambda: memory.source.stats().out_messages > sent)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert follower.age() == 30.0
+    gate.set()
+    await until(lambda: follower.age() == 0.0)
+
+
+async def test_ticks_are_believed_also_where_frames_never_cease(memory: Memory) -> None:
+    """At no tick the follower has all that was sent, but always what an earlier one spoke of."""
+    clock, turn = Clock(), asyncio.Semaphore(1)
+    publisher = memory.stand.publisher()
+
+    async def take(_: Batch) -> None:
+        await turn.acquire()
+
+    follower = memory.stand.follower(take, clock=clock)
+    await publisher.publish([put("a", 1)], at(1))
+    await until(follower.synced.is_set)
+    for version in range(2, 12):
+        await publisher.publish([put("a", version)], at(version))
+        await publisher.drain()
+        clock.now += 1
+        entry = publisher.tick_entry()
+        assert entry is not None
+        await memory.source.publish(CLOUD.tick, encode_tick([entry]))
+        if version > 2:
+            turn.release()
+        await until(lambda v=version: follower.position == at(max(2, v - 1)))  # type: ignore[misc]
+        assert follower.core.counts["gaps"] == 0
+    assert follower.age() <= 3.0  # it is two seconds behind, and heard of that each second
+
+
+async def test_an_answer_is_as_old_as_its_question(memory: Memory) -> None:
+    """On a thin link it may take a minute to come."""
+    clock, core = Clock(), PublisherCore(NAME, 7)
+    core.publish([put("a", 1)], at(1))
+
+    async def answer(message: Message) -> None:
+        data = core.answer(message.data, 0.0)
+        clock.now += 20
+        await memory.source.publish(message.reply, data)
+
+    listening = await memory.source.subscribe(CLOUD.sync + NAME, answer)
+    follower = memory.stand.follower(Taken().take, clock=clock)
+    await until(follower.synced.is_set)
+    assert follower.age() == 20.0
+    await listening.unsubscribe()
