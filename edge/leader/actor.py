@@ -30,6 +30,7 @@ class Leader(Actor[LeaderSettings]):
         self._cloud = context.buses["cloud"]
         self._pool = context.buses["pool"]
         self._changed = asyncio.Event()
+        self._forget_link: Callable[[], None] = lambda: None
         self._relay: Relay | None = None
         self._counters = RelayCounters()  # of all terms
         context.metrics.register(Figures(*self._figures()))
