@@ -121,6 +121,7 @@ class ActorRunner:
         try:
             actor = self._make()
         except Exception as error:
+            self.registry = CollectorRegistry()  # a half-made actor's figures cannot be read
             self._log.opt(exception=error).error("cannot be made: {!r}", error)
             return error
         self._unfinished = actor

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
+from actors.actor import Actor, Context
 from actors.backoff import Backoff, RestartPolicy
 from actors.host import Host
 from actors.runner import SettingsRefused, describe
@@ -20,6 +21,21 @@ from tests.actors.samples import Journal, ToySettings, host, toy
 from tests.actors.until import until
 
 QUICK = RestartPolicy(first=0.01, ceiling=0.02)
+
+
+class HalfMade(Actor[ToySettings]):
+    """Its figures are registered when it turns out that it cannot be made."""
+
+    def __init__(self, context: Context, settings: ToySettings) -> None:
+        super().__init__(context, settings)
+        context.metrics.register(self)
+        raise ValueError("bad settings")
+
+    def collect(self) -> Iterator[Any]:
+        raise AttributeError("not made")
+
+    def describe(self) -> list[Any]:
+        return []
 
 
 @pytest.fixture
@@ -203,6 +219,15 @@ async def test_metrics_carry_site_node_and_actor(running: Start, journal: Journa
         text = host.metrics()
     assert 'atoll_actor_up{actor="a",node="node-1",site="pool-a"} 1.0' in text
     assert text.count("# TYPE atoll_actor_up gauge") == 1
+
+
+async def test_an_actor_that_cannot_be_made_costs_no_others_metrics(
+    running: Start, journal: Journal
+) -> None:
+    bad = ActorSpec("bad", "tests.actors.test_host:HalfMade", ToySettings(journal.path))
+    async with running(bad, toy("good", journal.path)) as host:
+        assert "bad settings" in actor_status(host, "bad")["error"]
+        assert 'atoll_actor_up{actor="bad",node="node-1",site="pool-a"} 0.0' in host.metrics()
 
 
 def test_backoff_grows_to_its_ceiling_and_is_forgotten_after_a_good_run() -> None:
