@@ -61,9 +61,10 @@ def _api(api: Api) -> Iterator[Finding]:
 def _leases(leases: Leases) -> Iterator[Finding]:
     if leases.ttl < 1:
         yield ("leases", "ttl"), "must be at least 1s: NATS keeps no shorter ones"
-    if leases.renew >= leases.ttl / 2:
-        limit = format_duration(leases.ttl / 2)
-        yield ("leases", "renew"), f"must be less than half of leases.ttl, so below {limit}"
+    limit = round(leases.ttl * 0.4, 6)  # two tries while a holder may believe in itself
+    if leases.renew > limit:
+        reason = f"must be at most 0.4 of leases.ttl, so {format_duration(limit)}"
+        yield ("leases", "renew"), reason
 
 
 def _sizes(bus: BusServer, feeds: Feeds) -> Iterator[Finding]:

@@ -81,10 +81,11 @@ def test_api_settings_that_agree(tmp_path: Path, api: str) -> None:
 @pytest.mark.parametrize(
     ("leases", "expected"),
     [
-        ("{ttl: 2s, renew: 1s}", "leases.renew: must be less than half of leases.ttl, so below 1s"),
-        ("{renew: 5s}", "so below 1s"),
+        ("{ttl: 2s, renew: 1s}", "leases.renew: must be at most 0.4 of leases.ttl, so 800ms"),
+        ("{renew: 5s}", "so 800ms"),
         ("{ttl: 500ms, renew: 100ms}", "leases.ttl: must be at least 1s"),
-        ("{ttl: 2s, renew: 999ms}", ""),
+        ("{ttl: 2s, renew: 801ms}", "so 800ms"),  # what an Elector would not take
+        ("{ttl: 2s, renew: 800ms}", ""),
     ],
 )
 def test_leases(tmp_path: Path, leases: str, expected: str) -> None:
@@ -138,6 +139,6 @@ def test_rules_see_past_unknown_keys_but_not_into_invalid_sections(tmp_path: Pat
     text = POOL + "leases: {ttl: 2s, renew: 2s, extra: 1}\nbus: {server: node-9, storage: 5}\n"
     found = reasons(tmp_path, text)
     assert "leases.extra: unknown key" in found
-    assert "leases.renew: must be less" in found
+    assert "leases.renew: must be at most" in found
     assert "bus.storage: 5 lacks a unit" in found
     assert "node-9" not in found
