@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 
@@ -143,6 +144,19 @@ async def test_pool_bus_gone_for_good(lab: Lab, trial: Trial, note: Note) -> Non
     assert outage < 2 * (3.0 + 1.0) + 2.0  # fallback_after and its jitter
     assert direct < 1.0
     assert again < 1.0
+
+
+async def test_pool_bus_lost_its_disk(lab: Lab, trial: Trial, note: Note) -> None:
+    """Leases and table begin anew; tokens grow all the same, and nobody lists again."""
+    await lab.kill("bus")
+    shutil.rmtree(lab.directory / "pool" / "bus" / "jetstream")
+    await lab.start("bus")
+    began = time.monotonic()
+    outage = await trial.flows(began)
+    await lab.until(lambda: _all_follow(lab, "pool"), "all follow the pool again")
+    await trial.verify()
+    note(outage=outage)
+    assert outage < TAKEOVER
 
 
 async def test_paused_leader_is_refused(lab: Lab, trial: Trial, note: Note) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import random
 import time
 from dataclasses import dataclass, field
@@ -14,8 +16,8 @@ import msgspec
 from tests.support.clients import SERVICES, SLICES
 
 Object = dict[str, Any]
-_SERVICES = "/api/v1/namespaces/default/services"
-_SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+SERVICES_PATH = "/api/v1/namespaces/default/services"
+SLICES_PATH = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 _ENDPOINTS = 10
 
 
@@ -40,7 +42,7 @@ class Api:
         ]
 
     async def call(self, method: str, path: str, body: Object | None = None) -> Object:
-        data = None if body is None else msgspec.json.encode(body)
+        data = None if body is None else io.BytesIO(msgspec.json.encode(body))
         async with self.session.request(method, self.base + path, data=data) as response:
             answer = await response.read()
             response.raise_for_status()
@@ -66,11 +68,11 @@ class Churn:
 
     async def start(self) -> None:
         """Two thirds of the objects are there when it returns."""
-        for path in (_SERVICES, _SLICES):
+        for path in (SERVICES_PATH, SLICES_PATH):
             held = await self.api.list(path)
             self._there |= {f"{path}/{item['metadata']['name']}" for _, item in held}
         for number in range(self.names * 2 // 3):
-            for path in (_SERVICES, _SLICES):
+            for path in (SERVICES_PATH, SLICES_PATH):
                 await self._put(path, f"churn-{number}")
         self._task = asyncio.create_task(self._run(), name="churn")
 
@@ -83,8 +85,8 @@ class Churn:
     async def probe(self) -> tuple[dict[str, int], float]:
         """A service and a slice `default/probe` changed: versions by path, and when it was sent."""
         sent = time.monotonic()
-        versions = {SERVICES: await self._put(_SERVICES, "probe")}
-        return {**versions, SLICES: await self._put(_SLICES, "probe")}, sent
+        versions = {SERVICES: await self._put(SERVICES_PATH, "probe")}
+        return {**versions, SLICES: await self._put(SLICES_PATH, "probe")}, sent
 
     async def _run(self) -> None:
         while True:
@@ -96,7 +98,7 @@ class Churn:
                 self.errors += 1
 
     async def _step(self) -> None:
-        path = self._random.choice((_SERVICES, _SLICES, _SLICES, _SLICES))
+        path = self._random.choice((SERVICES_PATH, SLICES_PATH, SLICES_PATH, SLICES_PATH))
         name = f"churn-{self._random.randrange(self.names)}"
         if f"{path}/{name}" in self._there and self._random.random() < 0.15:
             await self._delete(path, name)
@@ -109,7 +111,7 @@ class Churn:
 
     async def _put(self, path: str, name: str) -> int:
         """Creates or replaces; whatever an earlier error left open is settled by trying both."""
-        body = service(name, self._random) if path == _SERVICES else _slice(name, self._random)
+        body = service(name, self._random) if path == SERVICES_PATH else _slice(name, self._random)
         answer = None
         if f"{path}/{name}" in self._there:
             answer = await self._forgiving("PUT", f"{path}/{name}", body, 404)
@@ -158,3 +160,14 @@ def _slice(name: str, choose: random.Random) -> Object:
             for number in range(_ENDPOINTS)
         ],
     }
+
+
+def large(name: str, size: int) -> Object:
+    """A slice of about `size` bytes, random, so that it does not compress to nothing."""
+    text = base64.b64encode(random.Random(name).randbytes(size * 3 // 4)).decode()
+    body = _slice(name, random.Random(name))
+    step = len(text) // _ENDPOINTS + 1
+    for number, endpoint in enumerate(body["endpoints"]):
+        part = text[number * step : (number + 1) * step]
+        endpoint["targetRef"] = {"kind": "Pod", "name": part}
+    return body

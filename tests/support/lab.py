@@ -21,6 +21,7 @@ import aiohttp
 import psutil
 import yaml
 
+from bus import permissions
 from tests.support.churn import Api
 from tests.support.clients import PATHS, Client, session
 from tests.support.netns import Lan, Machine, socket_factory
@@ -47,6 +48,7 @@ class Plan:
         True  # the pool's nats-server on a machine of its own, else on node-1 with TLS
     )
     storage: int = 256 << 20  # bytes, of the pool's JetStream
+    disk: int = 0  # bytes of a real small disk for it; 0: the machine's own
     max_object: int = 3 << 20  # bytes the API server takes
     cloud: Json = field(default_factory=dict)  # more keys of the site files
     pool: Json = field(default_factory=dict)
@@ -169,7 +171,13 @@ class Lab:
             return await Process.python(name, self.machines["cloud"], "-m", *program)
         if name == "bus":
             where = [POOL, str(self.directory / "pool"), BUS_ADDRESS, str(BUS_PORT)]
-            program = ["tests.support.busd", *where, str(self.plan.storage), *NODES]
+            program = [
+                "tests.support.busd",
+                *where,
+                str(self.plan.storage),
+                str(self.plan.disk),
+                *NODES,
+            ]
             return await Process.python(name, self.machines["bus"], "-m", *program)
         site = self.file("cloud" if name == "cloud" else "pool")
         node = [] if name == "cloud" else ["--node", name]
@@ -293,6 +301,22 @@ class Lab:
     def client(self, node: str, path: str, every: int = 0) -> Client:
         hub = self.hub(node)
         return Client(hub.session, hub.base, path, node, every)
+
+    async def intruder(self, site: str, who: str) -> Process:
+        """`tests.support.intruder` on a site's bus, with the key of a node or of the cloud."""
+        pool_url = self._pool_file()["bus"].get("url", f"tls://{_address('node-1')}:{BUS_PORT}")
+        url = f"tls://{CLOUD_ADDRESS}:{BUS_PORT}" if site == "cloud" else pool_url
+        seed = self.directory / "pool" / "nodes" / who / "node.seed"
+        inbox = permissions.inbox_prefix(POOL, who)
+        if who == "cloud":
+            seed = self.directory / "cloud" / "keys" / "admin.seed"
+            inbox = permissions.ADMIN_INBOX
+        ca = [str(self.directory / f"{site}.crt")] if url.startswith("tls") else []
+        program = ["tests.support.intruder", url, str(seed), inbox, *ca]
+        process = await Process.python(f"intruder {who}", self.machines[who], "-m", *program)
+        self._stack.push_async_callback(process.close)
+        await process.says("ready")
+        return process
 
     # -- faults -----------------------------------------------------------------------------------
 

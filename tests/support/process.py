@@ -82,6 +82,11 @@ class Process:
     def tail(self, count: int = 40) -> str:
         return "\n".join(f"  {self.name}| {line}" for line in list(self.lines)[-count:])
 
+    def tell(self, *lines: str) -> None:
+        """To its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
