@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -19,13 +20,15 @@ from tests.interop.world import FIRST_FEEDS, NODES, World
 KUBECONFIG = os.environ.get("ATOLL_TEST_KUBECONFIG", "")
 OURS = ("embedded", "hub")
 TARGETS = (*OURS, "cluster") if KUBECONFIG else OURS
+API_SERVERS = tuple(name for name in TARGETS if name != "hub")
 NODE = "interop-node"
 MORE_FEEDS = (  # what the captured requests ask for, a built-in and a custom resource
     "configmaps",
     f"widgets.{GROUP}",
     "nodes",
     "pods",
-    "events",  # for `kubectl describe`
+    "events",  # `kubectl describe` asks for them
+    "namespaces",  # `kubectl get` looks whether it is the namespace that is missing
     "leases.coordination.k8s.io",
     "servicecidrs.networking.k8s.io",
     "csidrivers.storage.k8s.io",
@@ -59,6 +62,7 @@ def world(bare_world: World, first_served: frozenset[str]) -> World:
     feeds = (*FIRST_FEEDS, *MORE_FEEDS)
     for each in (WIDGETS, node(NODE)):
         kubectl(bare_world.kubeconfig, "create", "-f", "-", stdin=json.dumps(each))
+    bare_world.churn()
     bare_world.write_cloud(feeds)
     bare_world.until(lambda: all(_all_served(bare_world, len(feeds))), "all feeds at all hubs")
     return bare_world
@@ -135,3 +139,10 @@ async def ns(writes: Api) -> AsyncIterator[str]:
 def kubectl_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """kubectl keeps discovery on disk, by the server's address: not from one run to the next."""
     return tmp_path_factory.mktemp("kubectl")
+
+
+async def kill_and_start(target: Target, world: World) -> None:
+    """The target's process is killed (-9) and started again on the same port."""
+    site = "pool" if target.is_hub else "cloud"
+    world.kill(site)
+    await asyncio.to_thread(world.start, site)

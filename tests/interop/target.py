@@ -18,6 +18,7 @@ import yaml
 from tests.interop.samples import COLLECTIONS, NAMESPACES, collection
 
 DEADLINE = 15.0
+EXPIRED = "1"  # a version of configmaps that no target remembers, see `World.churn`
 _LONGEST = 1 << 22  # bytes of an event
 
 Json = dict[str, Any]

@@ -120,6 +120,15 @@ class World:
     def _pool_serves(self) -> bool:
         return all(_is_ok(f"{self.hub_url(node)}/readyz") for node in NODES)
 
+    def churn(self) -> None:
+        """More changes of a configmap than the API server remembers: its early history is gone."""
+        path = f"{self.api_url}/api/v1/namespaces/default/configmaps"
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "churn"}}
+        _send("POST", path, "application/json", body)
+        for number in range(HISTORY + HISTORY // 4):
+            change = {"data": {"number": str(number)}}
+            _send("PATCH", f"{path}/churn", "application/merge-patch+json", change)
+
     # -- where it is ------------------------------------------------------------------------------
 
     @property
@@ -191,3 +200,10 @@ def _get(url: str, accept: str) -> Json:
     request = urllib.request.Request(url, headers={"Accept": accept})
     with urllib.request.urlopen(request, timeout=5) as response:
         return dict(json.load(response))
+
+
+def _send(method: str, url: str, kind: str, body: Json) -> None:
+    headers = {"Content-Type": kind}
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
+    urllib.request.urlopen(request, timeout=5).close()
