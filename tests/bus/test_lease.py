@@ -398,9 +398,9 @@ async def test_ttls_are_rounded_up_to_seconds(
 
 async def test_tokens_of_a_bucket_made_anew_are_higher_than_all_before(connect: Connect) -> None:
     bus, bucket = await connect("pool-1"), f"l-{secrets.token_hex(4)}"
-    leases = JetStreamLeases(bus, bucket)
     before = Entry()
     for _ in range(2):
+        leases = JetStreamLeases(bus, bucket)  # of a process that just started
         seen = await leases.read(NAME)
         mine = await leases.try_acquire(NAME, "me", "me-1", TTL, seen)
         assert mine.token > before.token
