@@ -174,25 +174,30 @@ class Feeds(Actor[FeedsSettings]):
         self._note_unknown(picked.unknown)
         # One that runs but is not offered may be hidden by a server that starts: its reflector
         # knows better, and tells when it is gone.
-        kept = {
-            n: r for n, r in self._found.items() if n in picked.unknown and r.feed in self._feeds
-        }
+        live = {feed for feed, source in self._feeds.items() if not source.is_over}
+        kept = {n: r for n, r in self._found.items() if n in picked.unknown and r.feed in live}
         self._found = {name: (found | kept)[name] for name in names if name in found | kept}
         await self._apply()
         return not picked.unknown
 
     async def _apply(self) -> None:
         async with self._applying:
+            # Also where a look that began before its end has found it again.
+            for name in [feed for feed, source in self._feeds.items() if source.is_over]:
+                await self._end(name)
             running = {feed: source.resource for feed, source in self._feeds.items()}
             todo = step(running, self._found.values())
             for name in todo.stop:
-                self.context.log.info("feed {} ends", name)
-                await self._feeds.pop(name).stop()
+                await self._end(name)
             for resource in todo.start:
                 self.context.log.info("feed {} starts", resource.feed)
                 self._start(resource)
             self._memory.keep_resources(self._found)
             await self._publish_catalog()
+
+    async def _end(self, name: str) -> None:
+        self.context.log.info("feed {} ends", name)
+        await self._feeds.pop(name).stop()
 
     def _start(self, resource: Resource) -> None:
         feed = SourceFeed(resource, self._making, self._on_lineage, self._on_gone)

@@ -49,6 +49,7 @@ class SourceFeed:
     ) -> None:
         self.resource = resource
         self.lineage = making.memory.lineage
+        self.is_over = False  # its resource is served no more: it hears of no change again
         self.oversized: dict[str, int] = {}  # key -> bytes of what is not carried
         self._making = making
         self._on_lineage = on_lineage
@@ -91,6 +92,7 @@ class SourceFeed:
             await self.reflector.run()
         except ResourceGone as error:
             self._making.log.warning("{}", error)
+            self.is_over = True
             self._on_gone(self)
 
     async def _take(self, batch: SourceBatch) -> None:
