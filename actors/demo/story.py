@@ -181,6 +181,7 @@ class Story:
     async def _heal(self, step: Step) -> None:
         wan_before = self._world.wan_bytes()
         for link in self._world.links.values():
+            link.drop()  # no connection outlives so long a cut: what was under way is lost
             link.heal()
         begun = time.monotonic()
         await self._converge()

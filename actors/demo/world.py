@@ -40,7 +40,8 @@ class World:
         assert self.cloud is not None
         url = urlsplit(self.cloud.server_urls["cloud"])
         for node in NODES:
-            self.links[node] = await Wan.start(url.hostname or "127.0.0.1", url.port or 4222)
+            link = self.links[node] = Wan(url.port or 4222, url.hostname or "127.0.0.1")
+            await link.start()
         config = self._write("pool.yaml", self._pool_config())
         self.pool = SiteRunner(config, runtime=self.runtime)
         await self.pool.start()
@@ -67,7 +68,7 @@ class World:
         return leading[0] if len(leading) == 1 else None
 
     def wan_bytes(self) -> int:
-        return sum(link.bytes_up + link.bytes_down for link in self.links.values())
+        return sum(link.up_bytes + link.down_bytes for link in self.links.values())
 
     async def _actor(self, node: str, actor: str) -> dict[str, Any]:
         assert self.pool is not None
@@ -94,7 +95,7 @@ class World:
 
     def _pool_config(self) -> dict[str, Any]:
         nodes = [
-            {"name": node, "listen": "127.0.0.1:0", "cloud_url": link.url}
+            {"name": node, "listen": "127.0.0.1:0", "cloud_url": _url(link)}
             for node, link in self.links.items()
         ]
         return {
@@ -103,7 +104,12 @@ class World:
             "name": "pool-a",
             "state": "pool-a",
             "runtime": self.runtime_name,
-            "cloud": {"url": self.links[NODES[0]].url, "enrolment": "enrolment"},
+            "cloud": {"url": _url(self.links[NODES[0]]), "enrolment": "enrolment"},
             "nodes": nodes,
             "log": {"level": "error"},
         }
+
+
+def _url(link: Wan) -> str:
+    """Where a node dials in."""
+    return f"nats://127.0.0.1:{link.port}"

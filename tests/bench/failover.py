@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from actors.demo.wan import Wan
 from tests.bench.load import SLICES
 from tests.bench.parts.reader import Reader
 from tests.bench.report import Report
 from tests.bench.world import LOOK, World
-from tests.support.wan import Wan
 
 EVERY = 0.02  # seconds between changes
 QUIET = 1.0  # seconds after the fault from which a change that passes shows that it is healed

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from actors.demo.wan import Wan
 from bus.api import Message
 from bus.connection import BusSettings, Connection
 from bus.errors import BusDown
 from bus.server import EmbeddedServer, ServerSettings
 from tests.bus.heard import SOON, Heard
 from tests.bus.rig import Connect, Rig
-from tests.support.wan import Wan
 
 PING = 0.3  # seconds
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from actors.demo.wan import Wan
 from bus.connection import Connection
 from bus.errors import BusDown
 from bus.server import EmbeddedServer, ServerSettings
 from tests.bus.heard import SOON, Heard
 from tests.bus.rig import Rig
 from tests.support.certs import Certificates, make_certificates
-from tests.support.wan import Wan
 
 
 @pytest.fixture(scope="module")

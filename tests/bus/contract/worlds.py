@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
+from actors.demo.wan import Wan
 from bus.api import Bus
 from bus.connection import Connection
 from bus.memory import MemoryBroker, MemoryBus
 from tests.bus.rig import USERS, Rig
-from tests.support.wan import Wan
 
 PAYLOAD = 64 << 10  # bytes: the bound in these tests
 PENDING = 32 << 10

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.demo.wan import Wan
 from bus.connection import Connection
 from bus.errors import BusError, ServerFailed, StorageFull
 from bus.jetstream import ensure_stream, last
@@ -22,7 +23,6 @@ from bus.server import ServerUser
 from bus.server.files import running_pid
 from tests.bus.heard import SOON, Heard
 from tests.bus.server.conftest import Make
-from tests.support.wan import Wan
 
 LinkTo = Callable[..., Connection]
 STREAM = {"name": "S", "subjects": ["s.>"], "storage": "file", "allow_direct": True}
