@@ -145,4 +145,5 @@ async def kill_and_start(target: Target, world: World) -> None:
     """The target's process is killed (-9) and started again on the same port."""
     site = "pool" if target.is_hub else "cloud"
     world.kill(site)
-    await asyncio.to_thread(world.start, site)
+    world.launch(site)
+    await asyncio.to_thread(world.until_serving, site)

@@ -20,6 +20,8 @@ from tests.interop.world import World
 HERE = Path(__file__).with_name("node")
 PACKAGE = "@kubernetes/client-node"
 
+CONNECT = ("services", "connect")
+
 Json = dict[str, Any]
 
 
@@ -119,8 +121,7 @@ async def test_it_goes_on_after_each_end(target: Target, reads: Api, writes: Api
     async with informing(target, ns, 1) as informers:
         await informers.event("services", "add", "a")
         for name in ("b", "c"):
-            begun = informers.count("services", "connect")
-            await informers.until(lambda _, n=begun: informers.count("services", "connect") > n)
+            await informers.until(lambda told: (told["of"], told["event"]) == CONNECT)
             await writes.create(service(name), ns)
             await informers.event("services", "add", name)
         await writes.delete("Service", ns, "a")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -84,6 +85,12 @@ class World:
 
     def start(self, site: str) -> None:
         """Starts "cloud" or "pool" and waits until it serves."""
+        self.launch(site)
+        self.until_serving(site)
+
+    def launch(self, site: str) -> None:
+        """From the main thread only: the process ends with the thread that started it."""
+        assert threading.current_thread() is threading.main_thread()
         with (self.directory / f"{site}.log").open("ab") as log:
             self._sites[site] = subprocess.Popen(
                 [_ATOLL, "up", self._file(site)],
@@ -92,6 +99,8 @@ class World:
                 stderr=log,
                 preexec_fn=_die_with_us,
             )
+
+    def until_serving(self, site: str) -> None:
         serves = self._cloud_serves if site == "cloud" else self._pool_serves
         self.until(serves, f"{site} serves")
 
