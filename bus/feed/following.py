@@ -39,7 +39,8 @@ class FeedFollower(Running):
     """Follows one feed; calls `on_batch` for each step, one at a time and in order.
 
     If `on_batch` raises, `run()` does: the state has moved on, so the follower must be made anew
-    (restored from what the consumer stored). A slow `on_batch` slows nobody else.
+    (restored from what the consumer stored). A slow `on_batch` slows nobody else. `on_live` is
+    called behind each sync, also one that found nothing to change.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class FeedFollower(Running):
         clock: Callable[[], float] = time.monotonic,
         request_seconds: float = _REQUEST_SECONDS,
         ticks: Ticks | None = None,
+        on_live: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.core = FollowerCore(name, settings)
@@ -60,6 +62,7 @@ class FeedFollower(Running):
         self._bus = bus
         self._subjects = subjects
         self._on_batch = on_batch
+        self._on_live = on_live
         self._clock = clock
         self._request_seconds = request_seconds
         self._bulk_seconds = request_seconds  # doubles while a thin link needs it
@@ -182,6 +185,7 @@ class FeedFollower(Running):
             self._confirm(self._asked, self.core.source_age)  # the answer may have taken its time
             self._bulk_seconds = self._request_seconds
             self.synced.set()
+            self._on_live()
         self._was_live = self.core.is_live
 
     def _believe(self) -> None:

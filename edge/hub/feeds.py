@@ -62,7 +62,10 @@ class FollowedResource:
     @property
     def is_catching_up(self) -> bool:
         """Whether a sync is under way that may soon make it current."""
-        return self.follower is not None and not self.follower.core.is_live
+        if self.follower is None:
+            return False
+        # A publisher that is behind us makes us no fresher, and that may last.
+        return not (self.follower.core.is_live or self.follower.core.is_behind)
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,18 @@ class HubFeeds:
                 await self._drop(feed)
             for feed in sorted(wanted.keys() - self._followed.keys()):
                 await self._follow(feed, wanted[feed])
+            for feed, followed in self._followed.items():
+                followed.resource = wanted[feed]
+            self._serve_what_is_followed()
 
     def _is_outdated(self, feed: str, wanted: Mapping[str, Resource]) -> bool:
-        return wanted.get(feed) != self._followed[feed].resource
+        """What only looks otherwise (columns, short names) goes on, and so do its watches."""
+        old, new = self._followed[feed].resource, wanted.get(feed)
+        return new is None or _reading(old) != _reading(new)
 
     async def _follow(self, feed: str, resource: Resource) -> None:
         followed = FollowedResource(resource, self._making.cache(resource))
-        followed.follower = self._follower(feed, followed.apply)
+        followed.follower = self._follower(feed, followed.apply, followed.progress.moved)
         self._followed[feed] = followed
         self._serve_what_is_followed()
         followed.follower.start(self._making.spawn)
@@ -159,13 +167,25 @@ class HubFeeds:
         followed.cache.reset((), followed.cache.version)  # ends its watches
 
     def _serve_what_is_followed(self) -> None:
-        self._served = tuple(followed.resource for followed in self._followed.values())
+        served = tuple(followed.resource for followed in self._followed.values())
+        if served != self._served:
+            self._served = served
 
-    def _follower(self, feed: str, on_batch: Callable[[Batch], Awaitable[None]]) -> FeedFollower:
-        up = self._upstream
+    def _follower(
+        self,
+        feed: str,
+        on_batch: Callable[[Batch], Awaitable[None]],
+        on_live: Callable[[], None] = lambda: None,
+    ) -> FeedFollower:
+        up, settings = self._upstream, self._making.feed
         return FeedFollower(
-            up.bus, up.subjects, feed, self._making.feed, on_batch, ticks=self._ticks
+            up.bus, up.subjects, feed, settings, on_batch, ticks=self._ticks, on_live=on_live
         )
+
+
+def _reading(resource: Resource) -> tuple[object, ...]:
+    """What a cache's contents and its selectors depend on."""
+    return resource.kind, resource.namespaced, resource.selectable_fields
 
 
 def read_catalog(items: Mapping[str, Item], log: Logger) -> dict[str, Resource]:

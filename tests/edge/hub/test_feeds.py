@@ -1,0 +1,129 @@
+"""A hub's feeds: which caches there are, and what becomes of their watchers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from loguru import logger
+
+from actors.kube import builtin
+from actors.kube.resource import Column, Resource
+from actors.kube.watchcache import TooOld, WatchCache
+from bus import subjects
+from bus.feed import FeedSettings
+from bus.memory import MemoryBroker, MemoryBus
+from edge.hub.backend import HubBackend
+from edge.hub.feeds import CATALOG, FollowedResource, HubFeeds, Making, Upstream
+from tests.actors.until import until
+from tests.edge.worlds import CloudFeed, owned_tasks
+
+CM = builtin.CONFIGMAPS
+OBJECT = b'{"metadata":{"name":"%s"}}'
+
+
+class World:
+    """A hub that follows one resource from the cloud."""
+
+    def __init__(self, broker: MemoryBroker, feeds: HubFeeds) -> None:
+        self.broker = broker
+        self.node = MemoryBus(broker, "cloud")
+        self.feeds = feeds
+        site = MemoryBus(broker, "cloud")
+        self.catalog, self.objects = CloudFeed(site, CATALOG), CloudFeed(site, CM.feed)
+        self.backend = HubBackend(feeds, lambda: False, lambda: 5.0)
+        self.versions = 0
+
+    async def offer(self, resource: Resource) -> None:
+        self.versions += 1
+        await self.catalog.put(resource.feed, self.versions, msgspec.json.encode(resource))
+
+    async def withdraw(self, resource: Resource) -> None:
+        self.versions += 1
+        await self.catalog.delete(resource.feed, self.versions)
+
+    async def followed(self, objects: int = 1) -> FollowedResource:
+        def is_there() -> bool:
+            found = self.feeds.get(CM)
+            return found is not None and found.cache.filled and len(found.cache) == objects
+
+        await until(is_there, f"{objects} objects")
+        found = self.feeds.get(CM)
+        assert found is not None
+        return found
+
+
+@asynccontextmanager
+async def a_hub() -> AsyncIterator[World]:
+    broker = MemoryBroker()
+    node = MemoryBus(broker, "cloud")
+    async with owned_tasks() as tasks:
+        making = Making(FeedSettings(), WatchCache, tasks.spawn, logger)
+        world = World(broker, HubFeeds(Upstream(node, subjects.CLOUD_FEEDS), making))
+        world.node = node
+        async with world.catalog, world.objects:
+            world.feeds.start()
+            await world.offer(CM)
+            await world.objects.put("default/a", 10, OBJECT % b"a")
+            yield world
+            await world.feeds.stop()
+
+
+async def test_what_only_looks_otherwise_ends_no_watch() -> None:
+    async with a_hub() as world:
+        followed = await world.followed()
+        watcher = followed.cache.watch(10)
+        shown = msgspec.structs.replace(CM, columns=(Column(name="Age"),), short_names=("c",))
+        await world.offer(shown)
+        await until(lambda: world.backend.resources() == (shown,), "it is shown anew")
+        assert world.backend.resources() is world.backend.resources()
+        await world.objects.put("default/b", 11, OBJECT % b"b")
+        assert await world.followed(2) is followed
+        taken = watcher.take()
+        assert taken is not None
+        assert [event.key for event in taken.events] == ["default/b"]
+
+
+async def test_another_resource_of_the_same_name_starts_from_nothing() -> None:
+    async with a_hub() as world:
+        followed = await world.followed()
+        watcher = followed.cache.watch(10)
+        await world.offer(msgspec.structs.replace(CM, kind="Other"))
+        await until(lambda: world.feeds.get(CM) is not followed, "it is made anew")
+        with pytest.raises(TooOld):
+            watcher.take()
+        await world.followed()
+
+
+async def test_a_resource_that_goes_ends_its_watches_and_comes_back_unknown() -> None:
+    async with a_hub() as world:
+        followed = await world.followed()
+        watcher = followed.cache.watch(10)
+        await world.withdraw(CM)
+        await until(lambda: world.backend.resources() == (), "it is gone")
+        with pytest.raises(TooOld):
+            await until(lambda: watcher.take() is not None, "its end")
+        assert world.backend.cache(CM) is None
+        await world.objects.delete("default/a", 12)
+        await world.offer(CM)
+        await until(lambda: world.feeds.get(CM) is not None, "it is back")
+        assert await world.followed(0) is not followed
+        with pytest.raises(TooOld):  # what was deleted meanwhile is not known here
+            (await world.followed(0)).cache.watch(11)
+
+
+async def test_who_waits_for_fresh_data_is_told_when_nothing_has_changed() -> None:
+    async with a_hub() as world:
+        followed = await world.followed()
+        assert followed.follower is not None
+        followed.follower.core.turn()  # as after a cut: a sync is due
+        followed.follower._as_of -= 60
+        assert followed.is_catching_up
+        fresh = world.backend.wait_version(CM, None, 60.0)
+        world.broker.cut(world.node)
+        world.broker.heal(world.node)
+        async with asyncio.timeout(3):
+            assert await fresh
