@@ -71,8 +71,8 @@ _UNACKNOWLEDGED = 1 << 20  # bytes of a batch that may be under way
 _AT_ONCE = 16  # batches; the server takes 50 a stream
 _TOMBSTONE_SECONDS = 1  # then also the marker of a deleted object is gone
 _PAUSE = 0.05  # seconds before a try that may succeed soon
-# Batch incomplete (the server restarted within it), too many batches in flight.
-_AGAIN = frozenset({10176, 10210})
+_INCOMPLETE = 10176  # a batch: the server restarted within it, or could not write it to its disk
+_AGAIN = frozenset({_INCOMPLETE, 10210})  # the other: too many batches in flight
 _SMALLEST = 1 << 20
 # A batch costs the server files and directories, 2 ms or more; one message a fifth of that. So
 # small changes ride in the meta message until they are this many or large.
@@ -146,6 +146,7 @@ class JetStreamTable:
         self._size = 0  # bytes that the server reserved for us
         self._limit = 0  # bytes that objects may take
         self._used = 0  # at most this many are taken
+        self._is_refused = False  # the server has kept no batch for as long as we were patient
 
     # -- load --------------------------------------------------------------------------------------
 
@@ -239,16 +240,24 @@ class JetStreamTable:
     async def _write_surely(self, feed: str, writer: _Writer, part: Part, meta: Meta) -> None:
         """Tries again while the bus does not answer, for as long as we are patient."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.patience
+        deadline = loop.time() + (0.0 if self._is_refused else self._settings.patience)
         while True:
             try:
                 if await self._try(feed, writer, part, meta):
+                    self._is_refused = False
                     return
             except (RequestTimeout, BusDown, NoStream, JetStreamError) as error:
                 if loop.time() >= deadline or not _may_pass(error):
+                    self._raise_if_refused(error)
                     raise
                 log.debug("table %s: %s; tries again", feed, error)
                 await self._pause(error, deadline - loop.time())
+
+    def _raise_if_refused(self, error: BusError) -> None:
+        """StorageFull for a batch that the server keeps refusing: nothing of it was written."""
+        if isinstance(error, JetStreamError) and error.code == _INCOMPLETE:
+            self._is_refused = True
+            raise StorageFull(f"{error}: the bus's disk may be full") from error
 
     async def _try(self, feed: str, writer: _Writer, part: Part, meta: Meta) -> bool:
         """Whether it is written. Raises Conflict where somebody else wrote."""
