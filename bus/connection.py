@@ -318,6 +318,8 @@ def _tls(url: str, ca: Path | None, *, pinned: bool) -> ssl.SSLContext | None:
     if ca is None and not url.startswith("tls://"):
         return None
     context = ssl.create_default_context(cafile=str(ca) if ca else None)
+    # As before Python 3.13, and as nats-server: a certificate need not name its issuer's key.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if pinned:
         context.check_hostname = False  # the key is what is checked
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it need not be a CA's

@@ -152,6 +152,7 @@ async def test_client_certificates_are_users(tmp_path: Path) -> None:
         assert url.startswith("https://")
         for files, code in ((None, 401), (client, 201)):
             trust = ssl.create_default_context(cafile=str(ca))
+            trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # ours name no keys
             if files is not None:
                 trust.load_cert_chain(files.certificate, files.key)
             async with (
