@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bus import subjects
 from bus.api import Bus
-from bus.errors import StorageFull
+from bus.errors import BusError, Conflict, StorageFull
 from bus.feed import Batch, Change, FeedFollower, FeedPublisher, FeedSettings
 from bus.feed.ticks import Ticks
 from bus.table import ObjectTable
@@ -70,6 +70,16 @@ class Shelf:
     async def close(self) -> None:
         await self.follower.stop()
         await self.publisher.stop()
+
+    async def clear(self) -> None:
+        """Closes it for good: there is no such feed any more. Raises Conflict."""
+        await self.close()
+        try:
+            await self._ends.table.drop(self.name)
+        except Conflict:
+            raise
+        except BusError as error:
+            self._ends.log.warning("feed {} has ended but keeps its place: {}", self.name, error)
 
     async def _on_batch(self, batch: Batch) -> None:
         await self._commit(batch)

@@ -49,7 +49,7 @@ class Term:
             self._catalog_changed.clear()
             wanted = set(self._shelves[CATALOG].follower.items) | {CATALOG}
             for name in sorted(self._shelves.keys() - wanted):
-                await self._shelves.pop(name).close()
+                await self._shelves.pop(name).clear()
             for name in sorted(wanted - self._shelves.keys()):
                 await self._open(name, ends)
 

@@ -10,7 +10,7 @@ import pytest
 from loguru import logger
 
 from bus import subjects
-from bus.errors import BusError, Conflict, LeaseLost, StorageFull
+from bus.errors import BusError, Conflict, LeaseLost, RequestTimeout, StorageFull
 from bus.feed import Batch, Change, FeedFollower, FeedSettings, Position
 from bus.feed.ticks import Ticks
 from bus.fence import Fenced, Guard, Guarded
@@ -100,6 +100,32 @@ async def test_feeds_come_and_go_with_the_catalog() -> None:
         await until(lambda: set(term.shelves) == {CATALOG, "things"}, "both shelves are open")
         await pool.catalog.delete("things", 2)
         await until(lambda: set(term.shelves) == {CATALOG}, "one is closed")
+
+
+async def test_a_feed_that_ended_leaves_nothing_in_the_table() -> None:
+    """Resources come and go for years; the table's room is for those that there are."""
+    shared = MemoryStorage()
+    async with a_pool() as pool, running(pool.term(MemoryTable(shared), 1)) as term:
+        await pool.things.put("a", 5, b"five")
+        await until(lambda: "things" in shared.feeds, "it is written")
+        await pool.catalog.delete("things", 2)
+        await until(lambda: not shared.feeds["things"][1].items, "it is forgotten")
+        await pool.catalog.put("things", 3, b"{}")
+        await until(lambda: "a" in shared.feeds["things"][1].items, "it is back")
+        assert set(term.shelves) == {CATALOG, "things"}
+
+
+async def test_a_table_that_cannot_forget_ends_no_term() -> None:
+    class Stuck(MemoryTable):
+        async def drop(self, feed: str) -> None:
+            raise RequestTimeout("no answer")
+
+    async with a_pool() as pool, running(pool.term(Stuck(), 1)) as term:
+        await until(lambda: set(term.shelves) == {CATALOG, "things"}, "both shelves are open")
+        await pool.catalog.delete("things", 2)
+        await until(lambda: set(term.shelves) == {CATALOG}, "one is closed")
+        await pool.catalog.put("things", 3, b"{}")
+        await until(lambda: set(term.shelves) == {CATALOG, "things"}, "it is back")
 
 
 async def test_a_successor_serves_what_was_committed_with_the_cloud_gone() -> None:
