@@ -33,7 +33,7 @@ WAN, LAN = "wan0", "lan0"
 CLOUD_ADDRESS, BUS_ADDRESS = "10.77.0.1", "10.78.0.1"
 API_PORT, HUB_PORT, HEALTH_PORT, BUS_PORT = 6443, 10261, 10267, 4222
 UP_SECONDS = 40.0  # for anything to start, on a busy machine
-_ATOLL = str(Path(sysconfig.get_path("scripts")) / "atoll")
+ATOLL = str(Path(sysconfig.get_path("scripts")) / "atoll")
 _LOOK = 0.05  # seconds between looks at what other processes say of themselves
 
 Json = dict[str, Any]
@@ -181,7 +181,7 @@ class Lab:
             return await Process.python(name, self.machines["bus"], "-m", *program)
         site = self.file("cloud" if name == "cloud" else "pool")
         node = [] if name == "cloud" else ["--node", name]
-        command = [_ATOLL, "up", str(site), "--runtime", "local", *node]
+        command = [ATOLL, "up", str(site), "--runtime", "local", *node]
         return await Process.start(name, self.machines[name], *command)
 
     async def kill(self, *names: str) -> None:

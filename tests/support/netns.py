@@ -53,7 +53,7 @@ class Machine:
     def enter(self) -> None:
         """For `preexec_fn`: the child is in this machine, and dies when we do."""
         _check(_LIBC.setns(self._fd, CLONE_NEWNET), f"into {self.name}")
-        _check(_LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "death signal")
+        die_with_us()
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -146,6 +146,11 @@ def socket_factory(machine: Machine) -> Callable[[Any], socket.socket]:
         return made
 
     return make
+
+
+def die_with_us() -> None:
+    """For `preexec_fn`: however we end, the child does not live on."""
+    _check(_LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "death signal")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.netns import Machine
+from tests.support.netns import Machine, die_with_us
 
 REPOSITORY = Path(__file__).parents[2]
 _KEPT = 4000  # lines
@@ -32,7 +32,8 @@ class Process:
         self._reading = asyncio.create_task(self._read(), name=f"read {name}")
 
     @classmethod
-    async def start(cls, name: str, machine: Machine, *command: str) -> Process:
+    async def start(cls, name: str, machine: Machine | None, *command: str) -> Process:
+        """None: on this machine as it is."""
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=REPOSITORY,
@@ -41,7 +42,7 @@ class Process:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             limit=_LONGEST,
-            preexec_fn=machine.enter,
+            preexec_fn=machine.enter if machine else die_with_us,
         )
         return cls(name, process)
 
