@@ -1,55 +1,16 @@
-"""Figures of the edge's actors for Prometheus, read when they are asked for."""
+"""What both followers of a pool tell Prometheus: how old, how many, and what went wrong."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from actors.figures import Figure
 from bus.feed import FeedFollower
-
-
-class Figure(NamedTuple):
-    """One family: `read` gives a value for each label value ("" for one without label)."""
-
-    name: str
-    text: str
-    read: Callable[[], Mapping[str, float]]
-    label: str = ""
-    is_counter: bool = False
-
-
-class Figures(Collector):
-    """Families whose label values come and go."""
-
-    def __init__(self, *figures: Figure) -> None:
-        self._figures = figures
-
-    def describe(self) -> Iterable[Metric]:
-        return ()  # nothing at registration: actors are half made then
-
-    def collect(self) -> Iterable[Metric]:
-        for figure in self._figures:
-            make = CounterMetricFamily if figure.is_counter else GaugeMetricFamily
-            family = make(figure.name, figure.text, labels=[figure.label] if figure.label else [])
-            for key, value in figure.read().items():
-                family.add_metric([key] if figure.label else [], _finite(value))
-            yield family
-
-
-def one(read: Callable[[], float]) -> Callable[[], Mapping[str, float]]:
-    """A figure without label."""
-    return lambda: {"": read()}
 
 
 def follower_figures(
     prefix: str, followers: Callable[[], Mapping[str, FeedFollower]]
 ) -> tuple[Figure, ...]:
-    """What both followers of a pool tell: how old, how many, and what went wrong."""
-
     def each(value: Callable[[FeedFollower], float]) -> Callable[[], Mapping[str, float]]:
         return lambda: {name: value(follower) for name, follower in followers().items()}
 
@@ -78,7 +39,3 @@ def follower_figures(
             is_counter=True,
         ),
     )
-
-
-def _finite(value: float) -> float:
-    return -1.0 if math.isinf(value) else value

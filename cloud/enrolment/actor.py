@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Gauge
-
 from actors.actor import Actor, Context
+from actors.figures import Figure, Figures, one
 from bus.errors import ServerFailed
 from bus.server import reload, write_users
 from cloud.enrolment.roster import Roster, read_roster
@@ -29,13 +28,22 @@ class Enrolment(Actor[EnrolmentSettings]):
         self._roster = Roster({}, {})
         self._is_told = False  # a predecessor may have written, and died before it told the server
         self._error = ""  # why the server did not take the users
-        self._enrolled = Gauge(
-            "atoll_enrolled_nodes", "Nodes let onto the cloud bus", registry=context.metrics
-        )
-        self._faulty = Gauge(
-            "atoll_enrolment_faulty_files", "Key files that enrol nobody", registry=context.metrics
-        )
+        context.metrics.register(Figures(*self._figures()))
         self._watch = Watch(settings.directory)
+
+    def _figures(self) -> tuple[Figure, ...]:
+        return (
+            Figure(
+                "atoll_enrolled_nodes",
+                "Nodes let onto the cloud bus",
+                one(lambda: len(self._roster.nodes)),
+            ),
+            Figure(
+                "atoll_enrolment_faulty_files",
+                "Key files that enrol nobody",
+                one(lambda: len(self._roster.faults)),
+            ),
+        )
 
     async def on_start(self) -> None:
         self.settings.directory.mkdir(parents=True, exist_ok=True)
@@ -54,8 +62,6 @@ class Enrolment(Actor[EnrolmentSettings]):
         roster = await asyncio.to_thread(read_roster, self.settings.directory, self.settings.admin)
         self._tell(roster)
         self._roster = roster
-        self._enrolled.set(len(roster.nodes))
-        self._faulty.set(len(roster.faults))
         await self._apply(roster)
 
     async def _apply(self, roster: Roster) -> None:

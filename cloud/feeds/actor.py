@@ -27,7 +27,7 @@ from bus.feed.publishing import FeedPublisher, Ticker
 from bus.feed.settings import FeedSettings
 from bus.feed.types import Position
 from cloud.feeds.memory import SourceMemory
-from cloud.feeds.metrics import FeedsCollector
+from cloud.feeds.metrics import feed_figures
 from cloud.feeds.plan import catalog_changes, pick_all, step
 from cloud.feeds.source import Making, SourceFeed
 
@@ -97,7 +97,7 @@ class Feeds(Actor[FeedsSettings]):
         spawn("memory", self._memory.run())
         self._catalog.start(spawn)
         self._ticker.start(spawn)
-        self.context.metrics.register(FeedsCollector(self._feeds, lambda: self._unknown))
+        self.context.metrics.register(feed_figures(self._feeds, lambda: self._unknown))
         # What was there before is there again at once, even if the API server is not up yet.
         before = self._memory.resources
         self._found = {name: before[name] for name in self.settings.resources if name in before}

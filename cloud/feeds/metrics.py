@@ -1,18 +1,15 @@
-"""The feeds' figures for Prometheus, read when they are asked for."""
+"""The feeds' figures for Prometheus."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from actors.figures import Figure, Figures
 from cloud.feeds.source import SourceFeed
 
 _GAUGES: tuple[tuple[str, str, Callable[[SourceFeed], float]], ...] = (
     ("objects", "Objects carried", lambda f: len(f.publisher.items)),
-    ("age_seconds", "Age of what we know of the API server", lambda f: _finite(f.reflector.age())),
+    ("age_seconds", "Age of what we know of the API server", lambda f: f.reflector.age()),
     ("oversized_objects", "Objects over feeds.max_object, not carried", lambda f: len(f.oversized)),
     (
         "interrupted",
@@ -29,50 +26,48 @@ _COUNTERS: tuple[tuple[str, str, Callable[[SourceFeed], float]], ...] = (
     ("sync_answers", "Answers to followers that sync", lambda f: f.publisher.answers),
     ("sync_bytes", "Bytes of these answers", lambda f: f.publisher.answer_bytes),
 )
+_COUNTS: tuple[tuple[str, str, str, Callable[[SourceFeed], Mapping[str, int]]], ...] = (
+    ("relists", "Whole lists, by reason", "reason", lambda f: f.reflector.stats.relists),
+    (
+        "source_endings",
+        "Unhappy ends of requests, by kind",
+        "kind",
+        lambda f: f.reflector.stats.endings,
+    ),
+)
 
 
-class FeedsCollector(Collector):
-    def __init__(
-        self, feeds: Mapping[str, SourceFeed], unknown: Callable[[], Mapping[str, str]]
-    ) -> None:
-        self._feeds = feeds
-        self._unknown = unknown
+def feed_figures(
+    feeds: Mapping[str, SourceFeed], unknown: Callable[[], Mapping[str, str]]
+) -> Figures:
+    """`feeds` and `unknown` (names of the site file that the API server does not serve) live on."""
 
-    def describe(self) -> Iterable[Metric]:
-        return ()  # nothing at registration: labels come and go
+    def each(read: Callable[[SourceFeed], float]) -> Callable[[], Mapping[str, float]]:
+        return lambda: {name: read(feed) for name, feed in feeds.items()}
 
-    def collect(self) -> Iterable[Metric]:
-        for name, text, value in _GAUGES:
-            gauge = GaugeMetricFamily(f"atoll_feed_{name}", text, labels=["feed"])
-            for feed, source in self._feeds.items():
-                gauge.add_metric([feed], value(source))
-            yield gauge
-        for name, text, value in _COUNTERS:
-            counter = CounterMetricFamily(f"atoll_feed_{name}", text, labels=["feed"])
-            for feed, source in self._feeds.items():
-                counter.add_metric([feed], value(source))
-            yield counter
-        yield self._by("relists", "Whole lists, by reason", "reason")
-        yield self._by("source_endings", "Unhappy ends of requests, by kind", "kind")
-        yield self._unknown_resources()
+    def counts(
+        read: Callable[[SourceFeed], Mapping[str, int]],
+    ) -> Callable[[], Mapping[tuple[str, ...], float]]:
+        return lambda: {
+            (name, what): count
+            for name, feed in feeds.items()
+            for what, count in read(feed).items()
+        }
 
-    def _by(self, name: str, text: str, label: str) -> Metric:
-        counter = CounterMetricFamily(f"atoll_feed_{name}", text, labels=["feed", label])
-        for feed, source in self._feeds.items():
-            stats = source.reflector.stats
-            counts = stats.relists if name == "relists" else stats.endings
-            for what, count in counts.items():
-                counter.add_metric([feed, what], count)
-        return counter
-
-    def _unknown_resources(self) -> Metric:
-        text = "Resources of the site file that the API server does not serve"
-        gauge = GaugeMetricFamily("atoll_feed_unknown_resource", text, labels=["name"])
-        for name in self._unknown():
-            gauge.add_metric([name], 1)
-        return gauge
-
-
-def _finite(age: float) -> float:
-    """Prometheus knows infinity, dashboards do not draw it: never heard is NaN."""
-    return math.nan if math.isinf(age) else age
+    return Figures(
+        *(Figure(f"atoll_feed_{name}", text, each(read), "feed") for name, text, read in _GAUGES),
+        *(
+            Figure(f"atoll_feed_{name}", text, each(read), "feed", is_counter=True)
+            for name, text, read in _COUNTERS
+        ),
+        *(
+            Figure(f"atoll_feed_{name}", text, counts(read), ("feed", label), is_counter=True)
+            for name, text, label, read in _COUNTS
+        ),
+        Figure(
+            "atoll_feed_unknown_resource",
+            "Resources of the site file that the API server does not serve",
+            lambda: dict.fromkeys(unknown(), 1.0),
+            "name",
+        ),
+    )

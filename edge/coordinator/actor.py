@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.actor import Actor, Context
+from actors.figures import Figure, Figures, one
 from bus.errors import BusError, Conflict
 from bus.feed import FeedSettings
 from bus.feed.ticks import Ticks
@@ -16,7 +17,7 @@ from bus.lease import Elector, JetStreamLeases
 from bus.table import JetStreamTable
 from edge.coordinator.shelf import Ends, Shelf
 from edge.coordinator.term import Term
-from edge.metrics import Figure, Figures, follower_figures, one
+from edge.metrics import follower_figures
 
 LEASE = "coordinator"
 

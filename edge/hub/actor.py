@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.actor import Actor, Context
+from actors.figures import Figure, Figures, one
 from actors.kube.resource import Resource
 from actors.kube.serve.api import ServeSettings
 from actors.kube.serve.app import build_app
@@ -20,7 +21,7 @@ from bus.fence import Guard, Guarded
 from edge.hub.backend import HubBackend
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.sources import Source, choose
-from edge.metrics import Figure, Figures, follower_figures, one
+from edge.metrics import follower_figures
 
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.actor import Actor, Context
+from actors.figures import Figure, Figures, one
 from bus.fence import Fenced
 from bus.lease import Elector, JetStreamLeases
 from edge.leader.relay import Relay, RelayCounters
-from edge.metrics import Figure, Figures, one
 
 LEASE = "hub-leader"
 
