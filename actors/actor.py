@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from bus.api import Bus
+from bus.clock import awake_time
 
 if TYPE_CHECKING:
     from loguru import Logger
@@ -33,7 +34,7 @@ class Clock(Protocol):
 
 class SystemClock:
     def monotonic(self) -> float:
-        return time.monotonic()
+        return awake_time()  # a suspended machine's leases are over, and its data is old
 
     def wall(self) -> float:
         return time.time()

@@ -17,10 +17,10 @@ import asyncio
 import logging
 import math
 import secrets
-import time
 from collections.abc import Callable
 from typing import Any
 
+from bus.clock import awake_time
 from bus.errors import BusError, Conflict, LeaseLost
 from bus.lease_plan import VALIDITY, Acquire, Candidate, Entry, Read, Renew, Sleep
 from bus.lease_store import JetStreamLeases, LeaseStore, MemoryLeases
@@ -30,11 +30,6 @@ __all__ = ["Elector", "JetStreamLeases", "LeaseStore", "MemoryLeases"]
 log = logging.getLogger(__name__)
 
 _REST_SECONDS = 0.5  # after a voluntary release, so that others get their turn
-
-
-def awake_time() -> float:
-    """Monotonic, and it goes on while the machine sleeps (`time.monotonic` does not, on Linux)."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Elector:

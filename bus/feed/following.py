@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from bus.api import Bus, Message, Subscription
+from bus.clock import awake_time
 from bus.errors import BusError, RequestTimeout
 from bus.feed.follower import FollowerCore, OutRequest
 from bus.feed.running import Running
@@ -51,7 +51,7 @@ class FeedFollower(Running):
         settings: FeedSettings | None,
         on_batch: Callable[[Batch], Awaitable[None]],
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake_time,
         request_seconds: float = _REQUEST_SECONDS,
         ticks: Ticks | None = None,
         on_live: Callable[[], None] = lambda: None,
