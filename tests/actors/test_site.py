@@ -152,14 +152,18 @@ async def _is(site: SiteRunner, expected: str) -> bool:
     return await word(site) == expected
 
 
+async def _told_both(tmp_path: Path) -> bool:
+    return journal(tmp_path, "node-1").lines()[-2:] == ["a config 6", "b config 6"]
+
+
 async def test_a_live_edit_takes_effect_within_a_second(running: Running, tmp_path: Path) -> None:
     logs: list[LogSettings] = []
     async with running(write(tmp_path, "node-1"), on_log=logs.append) as site:
         assert await word(site) == "5"
         write(tmp_path, "node-1", hub={"stale_after": "6s"}, log={"level": "debug"})
-        assert await eventually(lambda: _is(site, "6"), "applied") < 1.0
+        assert await eventually(lambda: _told_both(tmp_path), "applied by both actors") < 1.0
+        assert await _is(site, "6")
         assert logs == [LogSettings("INFO"), LogSettings("DEBUG")]
-        assert journal(tmp_path, "node-1").lines()[-2:] == ["a config 6", "b config 6"]
         assert "a stopping" not in journal(tmp_path, "node-1").lines()
 
 
