@@ -118,7 +118,23 @@ def _figures(written: dict[int, float], clients: dict[str, Reader], taps: Taps) 
         "whole_path": spread(after["hub"]),
         "baseline_api_server": spread(after["api_server"]),
         "p50_ms_until": {n: round(1000 * quantile(t, 0.5), 2) for n, t in after.items() if t},
+        "slowest_ms_until": _slowest(written, stages),
     }
+
+
+def _slowest(
+    written: dict[int, float], stages: dict[str, dict[int, float | None]]
+) -> list[dict[str, float]]:
+    """Where the slowest changes lost their time."""
+    ranked = sorted(written, key=lambda v: (stages["hub"][v] or 0.0) - written[v], reverse=True)
+    return [
+        {
+            name: round(1000 * (at - written[version]), 1)
+            for name, seen in stages.items()
+            if (at := seen[version]) is not None
+        }
+        for version in ranked[:5]
+    ]
 
 
 def _tell(report: Report) -> None:
