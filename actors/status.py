@@ -21,10 +21,12 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from actors.runfile import run_directory
 
 FETCH_SECONDS = 6.0  # a little more than a site takes to give up on a hanging host
 _MAX_STATUS = 64 << 20  # bytes
@@ -41,7 +43,7 @@ class RunFile:
     node: str = ""  # with `atoll up --node`: that node alone
     config: str = ""  # path of the site file
     started: str = ""  # ISO 8601
-    buses: Mapping[str, str] = field(default_factory=dict)  # name -> URL of our own servers
+    servers: Mapping[str, str] = field(default_factory=dict)  # name -> URL of our own servers
     hubs: Mapping[str, str] = field(default_factory=dict)  # node -> URL of its Kubernetes API
 
     @property
@@ -61,28 +63,6 @@ class Report:
     @property
     def is_up(self) -> bool:
         return self.status is not None
-
-
-def run_directory(state: Path) -> Path:
-    return state / "run"
-
-
-def write_run_file(state: Path, run: RunFile) -> Path:
-    """Replaces the process's file as a whole: no reader sees half of it."""
-    path = run_directory(state) / f"{run.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(asdict(run), indent=2) + "\n", encoding="utf-8")
-    draft.replace(path)
-    return path
-
-
-def remove_run_file(state: Path, run: RunFile) -> None:
-    """At an orderly end; a file whose process is gone tells of a crash. Never raises."""
-    path = run_directory(state) / f"{run.name}.json"
-    with contextlib.suppress(OSError, ValueError):
-        if _parse(path.stem, json.loads(path.read_text(encoding="utf-8"))).pid == run.pid:
-            path.unlink()  # and not a successor's
 
 
 def run_files(state: Path) -> Iterator[RunFile | Report]:
@@ -107,7 +87,7 @@ def _parse(name: str, data: Any) -> RunFile:
         node=_text(data, "node"),
         config=_text(data, "config"),
         started=_text(data, "started"),
-        buses=data.get("buses") or {},
+        servers=data.get("servers") or {},
         hubs=data.get("hubs") or {},
     )
 

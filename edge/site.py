@@ -8,6 +8,7 @@ from pathlib import Path
 
 from actors.kube.serve.api import ServeSettings
 from actors.kube.watchcache import CacheSettings
+from actors.places import node_state, public_file_name, seed_file
 from actors.specs import ActorSpec, HostSpec, LogSettings
 from bus import permissions
 from bus.connection import BusSettings
@@ -54,10 +55,7 @@ class PoolSite:
         return self._config.bus.server or self._config.nodes[0].name
 
     def _key(self, node: Node) -> NodeKey:
-        return NodeKey.load_or_create(self._state(node) / "node.seed")
-
-    def _state(self, node: Node) -> Path:
-        return self._config.state / "nodes" / node.name
+        return NodeKey.load_or_create(seed_file(self._config.state, node.name))
 
     def _offer_keys(self) -> None:
         """Public keys to where the cloud site looks for them, if the two share a directory."""
@@ -66,7 +64,7 @@ class PoolSite:
             return
         directory.mkdir(parents=True, exist_ok=True)
         for name, key in self._keys.items():
-            path = directory / f"{self._config.name}.{name}.pub"
+            path = directory / public_file_name(self._config.name, name)
             if not path.exists() or path.read_text().strip() != key.public:
                 path.write_text(key.public + "\n")
 
@@ -110,7 +108,7 @@ class PoolSite:
             name=node.name,
             site=self._config.name,
             node=node.name,
-            state=self._state(node),
+            state=node_state(self._config.state, node.name),
             actors=self._actors(node),
             buses={"pool": self._pool_bus(node, pool_url), "cloud": self._cloud_bus(node)},
             log=LogSettings(self._config.log.level.upper(), self._config.log.json_lines),

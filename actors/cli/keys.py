@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.places import PUBLIC_SUFFIX, public_file_name, seed_file
 from configs.schema import AnySiteFile, CloudSiteFile, PoolSiteFile
-
-SUFFIX = ".pub"
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class KeyRow:
     @property
     def file_name(self) -> str:
         """What it is called in the cloud site's enrolment directory."""
-        return f"{self.pool}.{self.node}{SUFFIX}"
+        return public_file_name(self.pool, self.node)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "file": self.file_name}
@@ -37,14 +36,14 @@ def of_site(site: AnySiteFile) -> list[KeyRow]:
 
 
 def _of_cloud(site: CloudSiteFile) -> Iterator[KeyRow]:
-    for path in sorted(site.enrolment.glob(f"*.*{SUFFIX}")):
-        pool, _, node = path.name.removesuffix(SUFFIX).partition(".")
+    for path in sorted(site.enrolment.glob(f"*.*{PUBLIC_SUFFIX}")):
+        pool, _, node = path.name.removesuffix(PUBLIC_SUFFIX).partition(".")
         yield KeyRow(pool, node, path.read_text(encoding="utf-8").strip())
 
 
 def _of_pool(site: PoolSiteFile) -> Iterator[KeyRow]:
     for node in site.nodes:
-        seed = site.state / "nodes" / node.name / "node.seed"
+        seed = seed_file(site.state, node.name)
         public = node.public_key or _public(seed)
         yield KeyRow(site.name, node.name, public, _note(site, node.name, public))
 
@@ -54,7 +53,7 @@ def _note(site: PoolSiteFile, node: str, public: str) -> str:
         return "made by the first `atoll up`"
     if site.cloud.enrolment is None:
         return "to be copied to the cloud site's enrolment directory"
-    enrolled = site.cloud.enrolment / f"{site.name}.{node}{SUFFIX}"
+    enrolled = site.cloud.enrolment / public_file_name(site.name, node)
     known = enrolled.read_text(encoding="utf-8").strip() if enrolled.is_file() else ""
     return "enrolled" if known == public else "not enrolled"
 

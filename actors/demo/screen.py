@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rich.bar import Bar
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -66,6 +64,3 @@ def human(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.2f} GB"
-
-
-Traffic = Callable[[], tuple[int, int]]

@@ -40,7 +40,6 @@ class WatcherReport:
     bytes: int = 0
     events: int = 0
     lists: int = 0
-    resumes: int = 0
     went_back: list[str] = field(default_factory=list)  # keys whose version decreased: a defect
     warning: str | None = None  # of the last list
 
@@ -101,7 +100,6 @@ class Watcher:
         timeout = aiohttp.ClientTimeout(total=None, sock_read=None)
         async with self._session.get(self._url, params=params, timeout=timeout) as response:
             response.raise_for_status()
-            self.report.resumes += 1
             async for line in response.content:
                 self.report.bytes += len(line)
                 self._on_line(line)

@@ -30,10 +30,6 @@ class Filter:
     nothing: bool = False  # contradictory: matches no object
 
     @property
-    def everything(self) -> bool:
-        return self == EVERYTHING
-
-    @property
     def by_key_only(self) -> bool:
         """No need to look into objects."""
         return not (self.labels or self.terms)

@@ -9,25 +9,6 @@ import msgspec
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _Metadata(msgspec.Struct):
-    name: str = ""
-    namespace: str = ""
-    resource_version: str = msgspec.field(name="resourceVersion", default="")
-
-
-class _Head(msgspec.Struct):
-    metadata: _Metadata
-
-
-_head = msgspec.json.Decoder(_Head)
-
-
-def name_and_version(raw: bytes) -> tuple[str, str, int]:
-    """(namespace, name, resourceVersion). Raises msgspec.DecodeError or ValueError."""
-    metadata = _head.decode(raw).metadata
-    return metadata.namespace, metadata.name, int(metadata.resource_version)
-
-
 def with_resource_version(raw: bytes, version: int) -> bytes:
     """The same object with another `metadata.resourceVersion`; all else byte by byte as it was."""
     members = _top.decode(raw)

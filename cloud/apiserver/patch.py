@@ -11,7 +11,6 @@ from actors.kube.status_errors import ApiError, bad_request
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
 
 MAX_OPERATIONS = 10_000  # upstream's bound
 

@@ -107,7 +107,7 @@ class _Merge:
                 result = [held for held in result if held.get(key) != value]
             else:
                 self._put(items, result, key, item)
-        return _ordered(result, new, order, lambda item: _key_value(item, key))
+        return _ordered(result, order, lambda item: _key_value(item, key))
 
     def _put(self, schema: Schema, result: list[Any], key: str, item: Object) -> None:
         for index, held in enumerate(result):
@@ -137,12 +137,10 @@ def _merge_primitives(old: list[Any], new: list[Any], name: str, patch: Object) 
     dropped = patch.get(DELETE_PRIMITIVES + name) or []
     result = [item for item in old if item not in dropped]
     result += [item for item in new if item not in result]
-    return _ordered(result, new, patch.get(ORDER + name), lambda item: item)
+    return _ordered(result, patch.get(ORDER + name), lambda item: item)
 
 
-def _ordered(
-    items: list[Any], patched: list[Any], order: Any, identity: Callable[[Any], Any]
-) -> list[Any]:
+def _ordered(items: list[Any], order: Any, identity: Callable[[Any], Any]) -> list[Any]:
     """In the patch's order where it names one; what it does not name stays behind what it followed.
 
     Upstream: items only on the server keep their relative order and their place among the others.

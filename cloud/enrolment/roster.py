@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.places import PUBLIC_SUFFIX
 from bus import permissions
 from bus.keys import BadKey, check_public
 from bus.server import ServerUser
 
-SUFFIX = ".pub"
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"  # a pool's or node's name is a DNS label
 _NAME = re.compile(rf"({_LABEL})\.({_LABEL})\.pub")
 _KEY_LIMIT = 256  # bytes; a key is 56 characters
@@ -58,7 +58,7 @@ def make_roster(files: Iterable[tuple[str, str | None]], admin: str) -> Roster:
     faults: dict[str, str] = {}
     owners = {admin: "the cloud site itself"}
     for name, text in files:
-        if not name.endswith(SUFFIX) or name.startswith("."):
+        if not name.endswith(PUBLIC_SUFFIX) or name.startswith("."):
             continue  # editors' and copiers' temporary files
         try:
             node, key = _entry(name, text)

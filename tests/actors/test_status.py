@@ -6,19 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from actors.status import (
-    RunFile,
-    ask,
-    ask_all,
-    remove_run_file,
-    run_files,
-    state_directories,
-    write_run_file,
-)
+from actors import runfile
+from actors.status import RunFile, ask, ask_all, run_files, state_directories
 from tests.actors.sites import leave_run_file, serving
 
 
@@ -107,19 +101,19 @@ def test_run_files_of_other_versions_are_read(tmp_path: Path) -> None:
 
 def test_a_run_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = RunFile("a", "pool", 5, "http://h", "n", "/a.yaml", "t", {"pool": "nats://x"}, {"n": "u"})
-    path = write_run_file(tmp_path, run)
-    assert path.name == "a.n.json"
+    file = runfile.RunFile(tmp_path, "a.n")
+    file.write(asdict(run))
     assert list(run_files(tmp_path)) == [run]
-    assert list(path.parent.iterdir()) == [path]
+    assert list(file.path.parent.iterdir()) == [file.path]
 
 
 def test_a_run_file_is_removed_by_its_own_process_only(tmp_path: Path) -> None:
-    ours, successor = RunFile("a", pid=1), RunFile("a", pid=2)
-    write_run_file(tmp_path, successor)
-    remove_run_file(tmp_path, ours)
-    assert list(run_files(tmp_path)) == [successor]
-    remove_run_file(tmp_path, successor)
-    remove_run_file(tmp_path, successor)
+    ours, another = runfile.RunFile(tmp_path, "a"), runfile.RunFile(tmp_path, "a")
+    ours.write({"site": "a"})
+    another.remove()
+    assert len(list(run_files(tmp_path))) == 1
+    ours.remove()
+    ours.remove()
     assert list(run_files(tmp_path)) == []
 
 

@@ -14,7 +14,6 @@ from cloud.apiserver.names import (
     forbidden,
     immutable,
     invalid_value,
-    path_segment,
     required,
 )
 
@@ -152,7 +151,6 @@ SECRET = Kind(default=_default_secret, validate=_secret_faults)
 CONFIG_MAP = Kind(validate=_config_map_faults)
 LEASE = Kind(validate=_lease_faults, unconditional=False, create_on_update=True)
 EVENT = Kind(create_on_update=True)
-LOOSE_NAME = Kind(name_check=path_segment)
 STRICT_UPDATE = Kind(unconditional=False)
 SERVICE_ACCOUNT = Kind(returns_deleted=True)
 CSI = Kind(unconditional=False, returns_deleted=True)

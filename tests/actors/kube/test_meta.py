@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.kube.meta import metadata_only, name_and_version, with_resource_version
+from actors.kube.meta import metadata_only, with_resource_version
 
 RAW = b'{"kind":"X","metadata":{"name":"a","resourceVersion":"1","z":[1.50]},"spec":{"big":1e400}}'
 
@@ -20,7 +20,3 @@ def test_metadata_only() -> None:
         b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1",'
         b'"metadata":{"name":"a","resourceVersion":"1","z":[1.50]}}'
     )
-
-
-def test_name_and_version() -> None:
-    assert name_and_version(RAW) == ("", "a", 1)
