@@ -22,6 +22,9 @@ class HubBackend:
     def resources(self) -> tuple[Resource, ...]:
         return self._feeds.resources()
 
+    def resources_known(self) -> bool:
+        return self._feeds.catalog_known
+
     def cache(self, resource: Resource) -> WatchCache | None:
         """None until the first sync: an empty list would be a wrong answer, not an old one."""
         followed = self._feeds.get(resource)

@@ -89,6 +89,7 @@ class HubFeeds:
         self._making = making
         self._followed: dict[str, FollowedResource] = {}
         self._served: tuple[Resource, ...] = ()
+        self._catalog_known = False
         self._catalog_changed = asyncio.Event()
         self._ticks = Ticks()  # one subscription for all: a tick crosses the link once
         self._catalog = self._follower(CATALOG, self._on_catalog)
@@ -129,7 +130,8 @@ class HubFeeds:
 
     @property
     def catalog_known(self) -> bool:
-        return self._catalog.synced.is_set()
+        """Whether `resources` are all that there are; before that nothing is known of others."""
+        return self._catalog_known
 
     async def _on_catalog(self, _batch: Batch) -> None:
         self._catalog_changed.set()
@@ -146,6 +148,7 @@ class HubFeeds:
             for feed, followed in self._followed.items():
                 followed.resource = wanted[feed]
             self._serve_what_is_followed()
+            self._catalog_known = True
 
     def _is_outdated(self, feed: str, wanted: Mapping[str, Resource]) -> bool:
         """What only looks otherwise (columns, short names) goes on, and so do its watches."""

@@ -62,6 +62,10 @@ class ReadBackend(Protocol):
     def resources(self) -> tuple[Resource, ...]:
         """All served resources. The same tuple object until one comes, goes or changes."""
 
+    def resources_known(self) -> bool:
+        """Whether that is all. Until then what is not found, and discovery, is 503: clients would
+        believe a 404 (kubectl keeps what it discovered for hours)."""
+
     def cache(self, resource: Resource) -> WatchCache | None:
         """The cache of a resource; None while it has never been filled (503, clients retry)."""
 

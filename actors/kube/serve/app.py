@@ -25,6 +25,7 @@ from actors.kube.status_errors import (
     ApiError,
     internal_error,
     method_not_allowed,
+    service_unavailable,
     too_large,
     too_many_requests,
     unauthorized,
@@ -167,6 +168,8 @@ class ApiServer:
         """Upstream has a Status for a resource missing from a version it has, else a bare 404."""
         if self._hooks.passthrough is not None:
             return await self._hooks.passthrough(request, info)
+        if not self._backend.resources_known():
+            raise service_unavailable(system.NOT_KNOWN_YET)
         known = {(r.group, r.version) for r in self._backend.resources()}
         if info.is_resource and (info.group, info.version) in known:
             raise unknown_resource()

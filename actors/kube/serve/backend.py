@@ -47,6 +47,9 @@ class CacheBackend:
     def resources(self) -> tuple[Resource, ...]:
         return self._resources
 
+    def resources_known(self) -> bool:
+        return True
+
     def cache(self, resource: Resource) -> WatchCache | None:
         return self._caches.get(resource.name)
 

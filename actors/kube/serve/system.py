@@ -16,8 +16,9 @@ from actors.kube.serve.api import Hooks, ReadBackend, RequestInfo, ServeSettings
 from actors.kube.serve.bodies import headers_for, send
 from actors.kube.serve.negotiate import discovery_version, parse_accept
 from actors.kube.serve.reads import pretty
-from actors.kube.status_errors import method_not_allowed, not_acceptable
+from actors.kube.status_errors import method_not_allowed, not_acceptable, service_unavailable
 
+NOT_KNOWN_YET = "the resources that are served here are not known yet"
 _PROBES = re.compile(r"/(healthz|livez|readyz)(/.*)?")
 _DISCOVERED = re.compile(r"/(api|apis|openapi)(/.*)?")
 
@@ -125,6 +126,8 @@ class SystemPaths:
             return self._probe(request, path)
         if _DISCOVERED.fullmatch(path) and not self._settings.own_discovery:
             return None
+        if _DISCOVERED.fullmatch(path) and not self._backend.resources_known():
+            raise service_unavailable(NOT_KNOWN_YET)
         made = self._document(request, path)
         if made is None:
             return None

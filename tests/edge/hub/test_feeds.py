@@ -115,6 +115,15 @@ async def test_a_resource_that_goes_ends_its_watches_and_comes_back_unknown() ->
             (await world.followed(0)).cache.watch(11)
 
 
+async def test_resources_are_known_once_the_catalog_is_followed() -> None:
+    """An empty list of resources must not pass for the truth."""
+    async with a_hub() as world:
+        assert not world.backend.resources_known()
+        assert world.backend.health()["catalog"]
+        await until(world.backend.resources_known, "the catalog is known")
+        assert world.backend.resources() == (CM,)
+
+
 async def test_who_waits_for_fresh_data_is_told_when_nothing_has_changed() -> None:
     async with a_hub() as world:
         followed = await world.followed()

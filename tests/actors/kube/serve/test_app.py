@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 from aiohttp import web
 
 from actors.kube.serve.api import Hooks, RequestInfo, User, WriteResult
@@ -267,3 +268,20 @@ async def test_old_data_comes_with_a_warning() -> None:
         assert answer.headers["Warning"] == '299 - "data is 5 min old"'
         async with api.watch(f"{CONFIGMAPS_URL}?watch=1") as watch:
             assert watch.response.headers["Warning"] == '299 - "data is 5 min old"'
+
+
+class NotKnownYet(CacheBackend):
+    """As a hub that has just started."""
+
+    def resources_known(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis", "/api/v1", "/openapi/v3", "/api/v1/gadgets"])
+async def test_resources_not_known_yet_are_no_404(path: str) -> None:
+    async with serving(backend=NotKnownYet()) as api:
+        answer = await api.get(path)
+        known = await api.get(CONFIGMAPS_URL)
+    assert (answer.status, answer.json["reason"]) == (503, "ServiceUnavailable")
+    assert answer.headers["Retry-After"] == "1"
+    assert known.status == 200
