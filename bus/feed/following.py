@@ -25,6 +25,7 @@ T = TypeVar("T")
 _REQUEST_SECONDS = 2.0  # an answer is made in milliseconds, and a hello's is small
 _BULK_SECONDS = 60.0  # at most, after doubling: 64 KiB at 10 kbit/s
 _BACKOFF_SECONDS = (0.1, 2.0)  # first and largest, jittered downwards
+_SILENCE_SECONDS = 3.0  # without a tick: a link, a publisher or we ourselves stood still
 _CALM_ROUNDS = 3  # hellos in a row that may follow each other at once
 
 
@@ -69,6 +70,7 @@ class FeedFollower(Running):
         self._as_of = -math.inf  # clock time at which our state was (at least) the source's
         self._asked = 0.0  # clock time of the request that was answered last
         self._claim: _Claim | None = None
+        self._ticked = 0.0  # clock time of the last tick
         self._was_live = False
         self._ticks = ticks or Ticks()  # share one: the tick then crosses the link once
         self._wake = asyncio.Event()
@@ -137,6 +139,7 @@ class FeedFollower(Running):
         on_tick = attached.while_valid(self._on_tick)
         ticks = await self._ticks.listen(self._bus, self._subjects.tick, self.name, on_tick)
         attached.subscriptions.append(ticks)
+        self._ticked = self._clock()
         self.core.ask()
         self._wake.set()
 
@@ -161,10 +164,15 @@ class FeedFollower(Running):
         self._sign_of_life()
 
     def _on_tick(self, entry: TickEntry) -> None:
+        now, before = self._clock(), self._ticked
+        self._ticked = now
+        if now - before > _SILENCE_SECONDS:
+            # Who was paused reads first what was sent before. An answer shows what holds now.
+            self.core.ask()
         self.core.on_tick(entry)
         # The oldest is kept: where frames never cease, we never have all that the newest speaks of.
         if self._claim is None or self._claim.entry.epoch != entry.epoch:
-            self._claim = _Claim(entry, self._clock())
+            self._claim = _Claim(entry, now)
         self._sign_of_life()
 
     def _sign_of_life(self) -> None:

@@ -563,3 +563,28 @@ async def test_an_answer_is_as_old_as_its_question(memory: Memory) -> None:
     await until(follower.synced.is_set)
     assert follower.age() == 20.0
     await listening.unsubscribe()
+
+
+async def test_ticks_that_waited_while_we_were_paused_are_not_believed(memory: Memory) -> None:
+    """A stopped process, or a suspended machine, reads first what was sent before."""
+    clock, taken = Clock(), Taken()
+    publisher = memory.stand.publisher()
+    follower = memory.stand.follower(taken.take, clock=clock)
+    await publisher.publish([put("a", 1)], at(1))
+    await until(follower.synced.is_set)
+    entry = publisher.tick_entry()
+    assert entry is not None
+    await publisher.stop()  # long gone when we wake up
+    clock.now += 3600
+    for _ in range(3):
+        await memory.source.publish(CLOUD.tick, encode_tick([entry]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert follower.age() == 3600.0
+    successor = memory.stand.publisher()
+    successor.restore(dict(publisher.items), publisher.position)
+    await successor.publish([put("a", 2)], at(2))
+    await until(lambda: follower.core.counts["frames"] > 0)
+    clock.now += 10  # it may ask again
+    await taken.until(at(2))
+    await until(lambda: follower.age() == 0.0)
