@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -129,10 +130,18 @@ async def writes(target: Target) -> AsyncIterator[Api]:
 @pytest_asyncio.fixture
 async def ns(writes: Api) -> AsyncIterator[str]:
     """A namespace of the test's own."""
+    async with own_namespace(writes) as name:
+        yield name
+
+
+@contextlib.asynccontextmanager
+async def own_namespace(writes: Api) -> AsyncIterator[str]:
     name = f"interop-{uuid.uuid4().hex[:8]}"
     await writes.create(namespace(name))
-    yield name
-    await writes.delete("Namespace", "", name)
+    try:
+        yield name
+    finally:
+        await writes.delete("Namespace", "", name)
 
 
 @pytest.fixture(scope="session")

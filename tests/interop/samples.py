@@ -7,7 +7,6 @@ from typing import Any
 Json = dict[str, Any]
 
 GROUP = "interop.atoll.example"
-NAMESPACES = "/api/v1/namespaces"
 COLLECTIONS = {  # kind: where its group is, its plural
     "Service": ("/api/v1", "services"),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),

@@ -15,7 +15,7 @@ import kubernetes
 import msgspec
 import yaml
 
-from tests.interop.samples import COLLECTIONS, NAMESPACES, collection
+from tests.interop.samples import collection
 
 DEADLINE = 15.0
 EXPIRED = "1"  # a version of configmaps that no target remembers, see `World.churn`
@@ -86,6 +86,14 @@ class Target:
     @property
     def is_hub(self) -> bool:
         return self.reads != self.writes
+
+
+class Refused(AssertionError):
+    """A status that was not wanted."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ class Api:
         headers = {"Accept": accept or "application/json"}
         async with self.session.get(self.base + path, params=query, headers=headers) as response:
             if response.status != 200:
-                raise AssertionError(f"{response.status}: {await response.text()}")
+                raise Refused(response.status, await response.text())
             yield Watching(response)
 
     async def sees(self, path: str, version: int) -> None:
@@ -191,9 +199,9 @@ class Watching:
         self.response = response
         self.events: list[Seen] = []
 
-    async def next(self) -> Seen | None:
+    async def next(self, timeout: float | None = DEADLINE) -> Seen | None:
         """None at the clean end; aiohttp raises at any other."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(timeout):
             line = await self.response.content.readline()
         if not line:
             return None
@@ -244,8 +252,5 @@ def bare(obj: Json) -> Json:
 
 def _good(answer: Answer) -> Json:
     if answer.status >= 300:
-        raise AssertionError(f"{answer.status}: {answer.raw.decode(errors='replace')}")
+        raise Refused(answer.status, answer.raw.decode(errors="replace"))
     return answer.json
-
-
-__all__ = ["COLLECTIONS", "NAMESPACES", "Access", "Answer", "Api", "Seen", "Target", "Watching"]

@@ -110,18 +110,25 @@ class World:
         process.kill()
         assert process.wait(10) == -signal.SIGKILL
 
+    def end(self, site: str) -> None:
+        """In order, as Ctrl-C does. Fails if it does not stop as it should."""
+        process = self._sites.pop(site)
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        assert code == 0, f"{site}: exit code {code}\n{self.tails()}"
+
     def stop(self) -> None:
-        """In order. Fails if a site does not stop as it should."""
-        codes = {}
-        for site in [site for site in ("pool", "cloud") if site in self._sites]:
-            process = self._sites.pop(site)
-            process.send_signal(signal.SIGTERM)
-            try:
-                codes[site] = process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                codes[site] = process.wait()
-        assert not any(codes.values()), f"exit codes {codes}\n{self.tails()}"
+        """All of it."""
+        try:
+            if "pool" in self._sites:
+                self.end("pool")
+        finally:
+            if "cloud" in self._sites:
+                self.end("cloud")
 
     def _cloud_serves(self) -> bool:
         return self.kubeconfig.exists() and _is_ok(f"{self.api_url}/readyz")
