@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Shelf:
         self.name = name
         self._ends = ends
         self._after = after
+        self._is_begun = False  # whether there is anything to be published at all
         self._unwritten: set[str] = set()  # bounded by the feed's own size
         self.follower = FeedFollower(
             ends.upstream,
@@ -61,9 +62,13 @@ class Shelf:
     async def open(self) -> None:
         """Goes on from what the last coordinator committed."""
         state = await self._ends.table.load(self.name)
-        if state.position.lineage:  # else nothing was ever committed
+        if state.position.lineage and state.is_exact:
+            self._is_begun = True
             self.publisher.restore(state.items, state.position)
             self.follower.restore(state.items, state.position, state.upstream)
+        elif state.position.lineage:  # else nothing was ever committed
+            # Compared by content, not gone on from: and hubs that know better keep what they have.
+            self.follower.restore(state.items, state.position)
         self.publisher.start(self._ends.spawn)
         self.follower.start(self._ends.spawn)
 
@@ -83,9 +88,16 @@ class Shelf:
 
     async def _on_batch(self, batch: Batch) -> None:
         await self._commit(batch)
-        await self.publisher.publish(batch.changes, batch.position)
+        await self.publisher.publish(self._to_publish(batch), batch.position)
         if self._after is not None:
             await self._after(batch)
+
+    def _to_publish(self, batch: Batch) -> Sequence[Change]:
+        """The first step is the whole: the follower may have begun with what was not published."""
+        if self._is_begun:
+            return batch.changes
+        self._is_begun = True
+        return [Change(key, *item) for key, item in self.follower.items.items()]
 
     async def _commit(self, batch: Batch) -> None:
         """Raises LeaseLost, or Conflict where somebody else has written: this term is over."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from loguru import logger
@@ -55,12 +56,12 @@ class Pool:
             TICK,
         )
 
-    def hub(self) -> FeedFollower:
+    def hub(self, on_batch: Callable[[Batch], Awaitable[None]] | None = None) -> FeedFollower:
         async def ignore(_: Batch) -> None:
             return
 
         bus = Guarded(MemoryBus(self.pool_broker, "pool"), Guard())
-        return FeedFollower(bus, subjects.POOL_FEEDS, "things", None, ignore)
+        return FeedFollower(bus, subjects.POOL_FEEDS, "things", None, on_batch or ignore)
 
 
 @asynccontextmanager
@@ -142,6 +143,38 @@ async def test_a_successor_serves_what_was_committed_with_the_cloud_gone() -> No
             newcomer.start()
             await until(lambda: newcomer.items == hub.items, "a new hub has it too")
             await newcomer.stop()
+        await hub.stop()
+
+
+async def test_a_damaged_table_costs_no_hub_an_object() -> None:
+    """What cannot be read there is fetched again, and meanwhile nobody hears that it is gone."""
+    shared = MemoryStorage()
+
+    class Damaged(MemoryTable):
+        async def load(self, feed: str) -> TableState:
+            state = await super().load(feed)
+            items = {key: item for key, item in state.items.items() if key != "a"}
+            return replace(state, items=items, is_exact=False)
+
+    gone: list[str] = []
+
+    async def watch(batch: Batch) -> None:
+        gone.extend(change.key for change in batch.changes if change.data is None)
+
+    async with a_pool() as pool:
+        hub = pool.hub(watch)
+        hub.start()
+        async with running(pool.term(MemoryTable(shared), 1)):
+            await pool.things.put("a", 5, b"five")
+            await pool.things.put("b", 6, b"six")
+            await until(lambda: len(hub.items) == 2, "the hub has both")
+        async with running(pool.term(Damaged(shared), 2)) as term:
+            await until(lambda: "things" in term.shelves, "it is open")
+            await pool.things.put("c", 7, b"seven")
+            await until(lambda: "c" in hub.items, "the hub goes on")
+            assert set(term.shelves["things"].publisher.items) == {"a", "b", "c"}
+            assert set(shared.feeds["things"][1].items) == {"a", "b", "c"}
+        assert (set(hub.items), gone) == ({"a", "b", "c"}, [])
         await hub.stop()
 
 
