@@ -22,7 +22,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loguru import logger
+from loguru import logger as logger  # for those below who are given none
 
 from actors.specs import LogSettings
 

@@ -1,9 +1,11 @@
-"""A site as plain data, as a file would say it in full."""
+"""A site as plain data, and as the text of a file that says it in full."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from configs.schema import SECRET, AnySiteFile
@@ -16,6 +18,12 @@ def effective(site: AnySiteFile) -> dict[str, Any]:
     data: dict[str, Any] = site.model_dump(mode="json", by_alias=True)
     _hide(site, data)
     return {key: data[key] for key in ("version", "kind", *data)}
+
+
+def as_yaml(site: Mapping[str, Any]) -> str:
+    """The text of a site file, keys in their order."""
+    text: str = yaml.safe_dump(dict(site), sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _hide(section: BaseModel, data: dict[str, Any]) -> None:

@@ -138,13 +138,10 @@ def config_check(
 @config_app.command("show")
 def config_show(file: SiteFileArgument) -> None:
     """Show every key with the value it has, defaults and absolute paths included; no secrets."""
-    import yaml
-
     import configs
-    from configs.show import effective
+    from configs.show import as_yaml, effective
 
-    site = effective(configs.load(file))
-    _out(yaml.safe_dump(site, sort_keys=False, allow_unicode=True).rstrip())
+    _out(as_yaml(effective(configs.load(file))).rstrip())
 
 
 @config_app.command("schema")

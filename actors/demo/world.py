@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from actors.demo.wan import Wan
 from actors.runtimes import Runtime
 from actors.site import SiteRunner
+from configs.show import as_yaml
 
 NODES = ("node-1", "node-2", "node-3")
 
@@ -78,7 +77,7 @@ class World:
 
     def _write(self, name: str, config: dict[str, Any]) -> Path:
         path = self.directory / name
-        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        path.write_text(as_yaml(config))
         return path
 
     def _cloud_config(self) -> dict[str, Any]:

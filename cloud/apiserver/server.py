@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from loguru import logger
-
 from actors.kube.serve.api import Hooks, ServeSettings
 from actors.kube.serve.app import build_app
 from actors.kube.serve.backend import CacheBackend
 from actors.kube.serve.server import Server, start_server
 from actors.kube.watchcache import CacheSettings, Entry
+from actors.log import logger
 from actors.tasks import OwnedTasks
 from cloud.apiserver import bootstrap, bulk, kubeconfig
 from cloud.apiserver.addresses import Addresses
