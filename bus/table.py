@@ -114,6 +114,9 @@ class ObjectTable(Protocol):
     async def drop(self, feed: str) -> None:
         """Forgets a feed. Raises as `commit` does."""
 
+    def may_hold(self, feed: str, key: str) -> bool:
+        """Whether it matters to tell of a delete. Only after `load` (else ValueError)."""
+
 
 @dataclass
 class _Writer:
@@ -211,11 +214,19 @@ class JetStreamTable:
             await api(self._bus, f"STREAM.PURGE.{self._stream}", body, _CALL_SECONDS)
             del self._writers[feed]
 
-    @asynccontextmanager
-    async def _writing(self, feed: str) -> AsyncIterator[_Writer]:
+    def may_hold(self, feed: str, key: str) -> bool:
+        writer = self._writer(feed)
+        return key in writer.sizes or key in writer.leftovers or bool(writer.meta.tail.get(key))
+
+    def _writer(self, feed: str) -> _Writer:
         writer = self._writers.get(feed)
         if writer is None:
             raise ValueError(f"table {feed}: not loaded")
+        return writer
+
+    @asynccontextmanager
+    async def _writing(self, feed: str) -> AsyncIterator[_Writer]:
+        writer = self._writer(feed)
         async with writer.lock, self._slots:
             yield writer
 
@@ -485,6 +496,9 @@ class MemoryTable:
         self._checked(feed)
         self._put(feed, TableState())
         del self._revisions[feed]
+
+    def may_hold(self, feed: str, key: str) -> bool:
+        return key in self._checked(feed).items
 
     def _checked(self, feed: str) -> TableState:
         if feed not in self._revisions:

@@ -46,7 +46,7 @@ class Shelf:
         self._ends = ends
         self._after = after
         self._is_begun = False  # whether there is anything to be published at all
-        self._unwritten: set[str] = set()  # bounded by the feed's own size
+        self._unwritten: set[str] = set()  # of objects that are here, or that the table has
         self.follower = FeedFollower(
             ends.upstream,
             subjects.POOL_UP_FEEDS,
@@ -129,7 +129,11 @@ class Shelf:
                 self.name,
                 error,
             )
-        self._unwritten.update(change.key for change in batch.changes)
+        for change in batch.changes:
+            if change.data is None and not self._ends.table.may_hold(self.name, change.key):
+                self._unwritten.discard(change.key)  # it came and went: nobody need know
+            else:
+                self._unwritten.add(change.key)
 
     @property
     def unwritten(self) -> int:

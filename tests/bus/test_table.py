@@ -164,6 +164,19 @@ async def test_a_replaced_writer_changes_nothing(writer: Writer, count: int) -> 
     await new.commit(FEED, [], Position(1, 3), b"")
 
 
+async def test_what_a_table_may_hold(writer: Writer) -> None:
+    table = writer()
+    await table.load(FEED)
+    assert not table.may_hold(FEED, "a")
+    await table.commit(FEED, [put("a", 1)], Position(1, 1), b"")
+    assert table.may_hold(FEED, "a")
+    await table.commit(FEED, [gone("a"), *many(200)], Position(1, 2), b"")
+    assert not table.may_hold(FEED, "a")
+    after = writer()
+    await after.load(FEED)
+    assert all(after.may_hold(FEED, change.key) for change in many(200))
+
+
 async def test_load_comes_first(writer: Writer) -> None:
     with pytest.raises(ValueError, match="not loaded"):
         await writer().commit(FEED, [], Position(), b"")

@@ -269,6 +269,39 @@ async def test_a_full_disk_stops_no_hub_and_what_was_not_written_follows_later()
         await hub.stop()
 
 
+async def test_what_comes_and_goes_while_the_disk_is_full_is_not_remembered() -> None:
+    """Names may be new each time, and a disk may stay full for weeks."""
+    shared = MemoryStorage()
+
+    class Full(MemoryTable):
+        is_full = False
+
+        async def commit(
+            self, feed: str, changes: Sequence[Change], position: Position, upstream: bytes
+        ) -> None:
+            if self.is_full and feed == "things":
+                raise StorageFull("no room")
+            await super().commit(feed, changes, position, upstream)
+
+    table = Full(shared)
+    async with a_pool() as pool, running(pool.term(table, 1)) as term:
+        await pool.things.put("old", 5, b"five")
+        await pool.things.put("kept", 6, b"six")
+        await until(lambda: "kept" in shared.feeds.get("things", (0, TableState()))[1].items, "6")
+        table.is_full = True
+        for version in range(10, 50, 2):
+            await pool.things.put(f"name-{version}", version, b"short-lived")
+            await pool.things.delete(f"name-{version}", version + 1)
+        await pool.things.delete("old", 50)
+        shelf = term.shelves["things"]
+        await until(lambda: shelf.publisher.position.version == 50, "all has passed")
+        assert shelf.unwritten == 1
+        table.is_full = False
+        await pool.things.put("new", 51, b"new")
+        await until(lambda: shelf.unwritten == 0, "all is written")
+        assert set(shared.feeds["things"][1].items) == {"kept", "new"}
+
+
 async def test_a_leader_that_was_replaced_is_not_listened_to() -> None:
     async with a_pool() as pool, running(pool.term(MemoryTable(), 1)) as term:
         pool.leader_token = 9
