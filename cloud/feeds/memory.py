@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,9 @@ class SourceMemory:
         self._log = log
         self._wall = wall
         self._changed = asyncio.Event()
+        self._writing = threading.Lock()
+        self._taken = 0  # states so far; they are written in this order, or left out
+        self._written = 0
         self._kept = self._load()
 
     def __repr__(self) -> str:
@@ -87,17 +91,28 @@ class SourceMemory:
         return self._kept.catalog
 
     async def run(self) -> None:
-        """Saves what changes."""
+        """Saves what changes, in a thread: on a busy disk an fsync holds whoever waits for it."""
         while True:
             await self._changed.wait()
-            self.save()
+            await asyncio.to_thread(self._save, *self._as_it_is())
             await asyncio.sleep(SAVE_SECONDS)
 
     def save(self) -> None:
         """A disk that refuses stops nothing: only a later rollback may go unnoticed."""
+        self._save(*self._as_it_is())
+
+    def _as_it_is(self) -> tuple[int, bytes]:
         self._changed.clear()
+        self._taken += 1
+        return self._taken, msgspec.json.encode(self._kept)
+
+    def _save(self, number: int, text: bytes) -> None:
+        """What was taken earlier never replaces what was taken later."""
         try:
-            self._write(msgspec.json.encode(self._kept))
+            with self._writing:
+                if number > self._written:
+                    self._write(text)
+                    self._written = number
         except OSError as error:
             self._log.error("cannot save what the feeds know, {}: {}", self._path, error)
 

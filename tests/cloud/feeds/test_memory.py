@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import msgspec
@@ -95,3 +96,33 @@ async def test_changes_are_saved_soon_and_not_one_by_one(tmp_path: Path) -> None
     assert msgspec.json.decode(path.read_bytes())["versions"] == {"f": 50}
     await tasks.close(1.0)
     assert not failures
+
+
+async def test_a_disk_that_takes_its_time_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, reached, goes_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def slow_fsync(_file: int) -> None:
+        loop.call_soon_threadsafe(reached.set)
+        goes_on.wait(5.0)
+
+    monkeypatch.setattr("cloud.feeds.memory.os.fsync", slow_fsync)
+    kept = memory(tmp_path)
+    tasks = OwnedTasks("test", logger, lambda name, error: None)
+    tasks.spawn("memory", kept.run())
+    kept.note("f", 7, "uid")
+    await asyncio.wait_for(reached.wait(), 5.0)  # the loop runs while the disk works
+    assert not (tmp_path / "feeds.json").exists()
+    goes_on.set()
+    await until(lambda: memory(tmp_path).known("f").version == 7, "saved")
+    await tasks.close(1.0)
+
+
+def test_an_older_state_never_replaces_a_newer_one(tmp_path: Path) -> None:
+    kept = memory(tmp_path)
+    kept.note("f", 7, "uid")
+    late = kept._as_it_is()  # a thread has it, but not yet its turn
+    assert kept.went_back(1_000) == 1_001
+    kept._save(*late)
+    assert memory(tmp_path).lineage == 1_001
