@@ -196,6 +196,7 @@ class WatchCache:
         self.version = 0  # the list version: holds for the whole set
         self.filled = False
         self.generation = 0  # grows with every reset
+        self._is_closed = False
         self._objects: dict[str, Entry] = {}
         self._order: list[str] | None = None  # sorted keys, until one comes or goes
         self._snapshots: dict[int, Snapshot] = {}
@@ -254,6 +255,11 @@ class WatchCache:
         self._begin_window(version)
         self.generation += 1
         self._wake(self._on_event)
+
+    def close(self) -> None:
+        """Nothing is fed in any more: watchers end (410), those that still come as well."""
+        self.reset((), self.version)
+        self._is_closed = True
 
     def _begin_window(self, version: int) -> None:
         self._first += len(self._events)
@@ -399,6 +405,8 @@ class WatchCache:
         A version that is not reached yet is fine: the client knows it from elsewhere, and is told
         only of what comes behind it.
         """
+        if self._is_closed:
+            raise TooOld(after or self.version, self.version)
         if after is None:
             return Watcher(self, self.end, self.version, filter_)
         if after < self._floor:

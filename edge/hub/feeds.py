@@ -167,7 +167,7 @@ class HubFeeds:
         self._serve_what_is_followed()
         if followed.follower is not None:
             await followed.follower.stop()
-        followed.cache.reset((), followed.cache.version)  # ends its watches
+        followed.cache.close()  # ends its watches
 
     def _serve_what_is_followed(self) -> None:
         served = tuple(followed.resource for followed in self._followed.values())

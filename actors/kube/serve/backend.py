@@ -42,7 +42,7 @@ class CacheBackend:
         cache = self._caches.pop(resource.name, None)
         self._resources = tuple(c.resource for c in self._caches.values())
         if cache is not None:
-            cache.reset((), cache.version)
+            cache.close()
 
     def resources(self) -> tuple[Resource, ...]:
         return self._resources

@@ -228,6 +228,17 @@ def test_bookmark_version_waits_for_what_was_not_taken() -> None:
     assert watcher.version == 90
 
 
+def test_the_end_is_for_watchers_to_come_too() -> None:
+    """One whose request was under way meanwhile would listen where nothing is said any more."""
+    cache = WatchCache(CONFIGMAPS)
+    cache.replace({}, 5)
+    watcher = cache.watch(5)
+    cache.close()
+    for attempt in (watcher.take, lambda: cache.watch(5), lambda: cache.watch(None)):
+        with pytest.raises(TooOld):
+            attempt()
+
+
 def test_reset_ends_watchers_and_forgets_the_past() -> None:
     source = filled()
     version = source.put("a")

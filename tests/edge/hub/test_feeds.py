@@ -107,6 +107,8 @@ async def test_a_resource_that_goes_ends_its_watches_and_comes_back_unknown() ->
         with pytest.raises(TooOld):
             await until(lambda: watcher.take() is not None, "its end")
         assert world.backend.cache(CM) is None
+        with pytest.raises(TooOld):  # one whose request was under way
+            followed.cache.watch(None)
         await world.objects.delete("default/a", 12)
         await world.offer(CM)
         await until(lambda: world.feeds.get(CM) is not None, "it is back")
