@@ -239,9 +239,9 @@ class Lab:
         found = status.get("hosts", {}).get(host, {}).get("actors", {}).get(actor, {})
         return dict(found.get("status") or {})
 
-    async def holder(self, office: str) -> str:
+    async def holder(self, office: str, among: Iterable[str] = NODES) -> str:
         """The node that says it holds "leader" or "coordinator"; "" unless exactly one does."""
-        nodes = self.nodes
+        nodes = [node for node in self.nodes if node in among]
         said = await asyncio.gather(*(self.actor(node, office) for node in nodes))
         found = [n for n, status in zip(nodes, said, strict=True) if status.get("is_leader")]
         return found[0] if len(found) == 1 else ""
