@@ -1,4 +1,4 @@
-"""Rules for every test: no task left behind, no loop blocked, our packages are this repository's."""
+"""Rules for every test: no task left behind."""
 
 from __future__ import annotations
 
