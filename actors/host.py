@@ -68,7 +68,10 @@ class Host:
         try:
             self.spec.state.mkdir(parents=True, exist_ok=True)
             for name, settings in self.spec.buses.items():
-                self._buses[name] = await self._connect(settings)
+                bus = self._buses[name] = await self._connect(settings)
+                if self.state is not State.STARTING:  # stopped meanwhile, and this one not closed
+                    await self._close(bus)
+                    return
             for runner in self._runners.values():
                 if self.state is not State.STARTING:  # stopped meanwhile
                     return

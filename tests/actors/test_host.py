@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from actors.backoff import Backoff, RestartPolicy
 from actors.host import Host
 from actors.runner import SettingsRefused, describe
 from actors.specs import ActorSpec
+from bus.api import Bus
+from bus.connection import BusSettings
+from bus.memory import MemoryBroker, MemoryBus
 from tests.actors.samples import Journal, ToySettings, host, toy
 from tests.actors.until import until
 
@@ -204,6 +208,31 @@ async def test_a_cancelled_start_stops_what_it_started(tmp_path: Path, journal: 
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert "a stopped" in journal.lines()
+
+
+async def test_a_bus_that_comes_while_the_host_stops_is_closed(
+    tmp_path: Path, journal: Journal
+) -> None:
+    broker, gate = MemoryBroker(), asyncio.Event()
+    made: list[MemoryBus] = []
+
+    async def connect(settings: BusSettings) -> Bus:
+        made.append(MemoryBus(broker, settings.name))
+        await gate.wait()
+        return made[-1]
+
+    buses = {
+        name: BusSettings(name, (), tmp_path / "seed", "test", "_INBOX.test")
+        for name in ("pool", "cloud")
+    }
+    starting_host = Host(replace(host(tmp_path, toy("a", journal.path)), buses=buses), connect)
+    starting = asyncio.create_task(starting_host.start())
+    await until(lambda: len(made) == 1, "it connects")
+    await starting_host.stop()
+    gate.set()
+    await starting
+    assert [bus.is_up for bus in made] == [False]
+    assert journal.lines() == []
 
 
 async def test_a_killed_host_says_no_goodbye(tmp_path: Path, journal: Journal) -> None:
