@@ -242,12 +242,15 @@ def name_of(obj: Json) -> str:
     return str(obj["metadata"]["name"])
 
 
-def bare(obj: Json) -> Json:
-    """Without managedFields, which a hub leaves out, and without what only single objects have."""
+def stripped(obj: Json) -> Json:
+    """Without managedFields, which a hub leaves out."""
     metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
-    return {k: v for k, v in obj.items() if k not in ("kind", "apiVersion")} | {
-        "metadata": metadata
-    }
+    return {**obj, "metadata": metadata}
+
+
+def bare(obj: Json) -> Json:
+    """`stripped`, and without what kube-apiserver leaves out in lists."""
+    return {k: v for k, v in stripped(obj).items() if k not in ("kind", "apiVersion")}
 
 
 def _good(answer: Answer) -> Json:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.interop.samples import CARRIED, collection, config_map, sample, service
-from tests.interop.target import Api, Json, Seen, Target, Watching, bare, name_of, version_of
+from tests.interop.target import Api, Json, Seen, Target, Watching, name_of, stripped, version_of
 from tests.interop.world import HISTORY
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -45,8 +45,8 @@ async def test_events_are_the_api_servers(reads: Api, writes: Api, ns: str, kind
             expected.append(await _do(writes, kind, ns, step, len(expected)))
             await asyncio.gather(seen.take(1), truth.take(1))
     assert shown(seen.events) == shown(truth.events)
-    assert [bare(event.object) for event in seen.events] == [
-        bare(event.object) for event in truth.events
+    assert [stripped(event.object) for event in seen.events] == [
+        stripped(event.object) for event in truth.events
     ]
     assert [event.type for event in seen.events] == expected
     assert [event.object["kind"] for event in seen.events] == [kind] * 5

@@ -24,6 +24,7 @@ POOL = "pool-a"
 NODES = ("node-1", "node-2")
 FIRST_FEEDS = ("services", "endpointslices.discovery.k8s.io")
 HISTORY = 200  # changes that the API server remembers per resource; few, so that 410 is near
+STALE_AFTER = 3  # seconds; hubs tell the age of older data
 UP_SECONDS = 30.0
 _LOOK = 0.02
 _ATOLL = Path(sys.executable).with_name("atoll")
@@ -70,7 +71,7 @@ class World:
             "runtime": "local",
             "cloud": {"url": f"nats://127.0.0.1:{self._bus}", "enrolment": "enrolment"},
             "nodes": nodes,
-            "hub": {"window": "1MiB"},
+            "hub": {"window": "1MiB", "stale_after": f"{STALE_AFTER}s"},
         }
 
     def _write(self, site: str, content: Json) -> None:
