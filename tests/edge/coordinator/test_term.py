@@ -41,8 +41,11 @@ class Pool:
         return self.term_while(table, lambda: number)
 
     def term_while(self, table: ObjectTable, token: Callable[[], int]) -> Term:
+        return self.term_on_bus(table, token)[0]
+
+    def term_on_bus(self, table: ObjectTable, token: Callable[[], int]) -> tuple[Term, MemoryBus]:
         bus = MemoryBus(self.pool_broker, "pool")
-        return Term(
+        term = Term(
             lambda spawn: Ends(
                 upstream=Guarded(bus, Guard()),
                 downstream=Fenced(bus, token),
@@ -55,6 +58,7 @@ class Pool:
             ),
             TICK,
         )
+        return term, bus
 
     def hub(self, on_batch: Callable[[Batch], Awaitable[None]] | None = None) -> FeedFollower:
         async def ignore(_: Batch) -> None:
@@ -127,6 +131,20 @@ async def test_a_table_that_cannot_forget_ends_no_term() -> None:
         await until(lambda: set(term.shelves) == {CATALOG}, "one is closed")
         await pool.catalog.put("things", 3, b"{}")
         await until(lambda: set(term.shelves) == {CATALOG, "things"}, "it is back")
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+async def test_a_term_that_is_cut_short_anywhere_leaves_nothing_behind(turns: int) -> None:
+    async with a_pool() as pool:
+        await pool.things.put("a", 5, b"five")
+        term, bus = pool.term_on_bus(MemoryTable(), lambda: 1)
+        task = asyncio.create_task(term.run(), name="term")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert not bus.subscriptions
 
 
 async def test_a_successor_serves_what_was_committed_with_the_cloud_gone() -> None:
