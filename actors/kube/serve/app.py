@@ -33,6 +33,7 @@ from actors.kube.status_errors import (
 )
 
 WATCHES = web.AppKey("watches", Watches)
+_GONE = 499  # for the audit log: the client hung up before it was answered
 
 
 def build_app(
@@ -80,8 +81,12 @@ class ApiServer:
             response = failure(request, error)
         except web.HTTPRequestEntityTooLarge:
             response = failure(request, too_large(self._settings.max_body))
-        except (ConnectionError, web.HTTPMovedPermanently):
+        except web.HTTPMovedPermanently:
             raise
+        except ConnectionError:
+            if request.transport is not None and not request.transport.is_closing():
+                raise
+            response = web.Response(status=_GONE)
         except Exception as error:
             logger.opt(exception=error).error("{} {} failed", request.method, request.rel_url)
             response = failure(request, internal_error(str(error) or type(error).__name__))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
 import pytest
@@ -285,3 +286,26 @@ async def test_resources_not_known_yet_are_no_404(path: str) -> None:
     assert (answer.status, answer.json["reason"]) == (503, "ServiceUnavailable")
     assert answer.headers["Retry-After"] == "1"
     assert known.status == 200
+
+
+async def test_a_client_that_hangs_up_early_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    asked = asyncio.Event()
+    codes: asyncio.Queue[int] = asyncio.Queue()
+
+    async def authenticate(request: web.Request) -> User | None:
+        asked.set()
+        assert request.transport is not None
+        # At the first sign of it: later aiohttp has heard of it, and the request is cancelled.
+        while not request.transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        return User("somebody")
+
+    hooks = Hooks(authenticate=authenticate, audit=lambda _, code, __: codes.put_nowait(code))
+    async with serving(hooks) as api:
+        _, writer = await asyncio.open_connection("127.0.0.1", api.server.port)
+        path = f"{CONFIGMAPS_URL}?watch=1&resourceVersion=10"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await asyncio.wait_for(asked.wait(), 5)
+        writer.transport.abort()
+        assert await asyncio.wait_for(codes.get(), 5) == 499
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
