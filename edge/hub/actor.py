@@ -11,7 +11,7 @@ from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from actors.kube.resource import Resource
 from actors.kube.serve.api import ServeSettings
-from actors.kube.serve.app import build_app
+from actors.kube.serve.app import WATCHES, build_app
 from actors.kube.serve.server import Server, start_server
 from actors.kube.watchcache import CacheSettings, WatchCache
 from bus import subjects
@@ -52,6 +52,7 @@ class Hub(Actor[HubActorSettings]):
         self._ticks: Subscription | None = None
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
+        self._app = build_app(self._backend, settings=settings.serve)
         self._server: Server | None = None
         self._moves = 0
         context.metrics.register(Figures(*self._figures()))
@@ -83,9 +84,12 @@ class Hub(Actor[HubActorSettings]):
         self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
         self._feeds.start()
         self.context.tasks.spawn("sources", self._follow_best_source())
-        app = build_app(self._backend, settings=self.settings.serve)
-        self._server = await start_server(app, self.settings.host, self.settings.port)
+        self._server = await start_server(self._app, self.settings.host, self.settings.port)
         self.context.log.info("serves the Kubernetes API on {}", self.url)
+
+    async def on_config(self, settings: HubActorSettings) -> None:
+        await super().on_config(settings)
+        self._app[WATCHES].configure(settings.serve)
 
     async def on_stop(self) -> None:
         if self._server is not None:

@@ -111,6 +111,10 @@ class Watches:
     def count(self) -> int:
         return len(self._open)
 
+    def configure(self, settings: ServeSettings) -> None:
+        """For the watches that begin from now on."""
+        self._settings = settings
+
     async def stop(self) -> None:
         """Every watch gets its clean end; those that do not take it in time are cut off."""
         self._is_stopping = True

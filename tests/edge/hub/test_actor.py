@@ -1,0 +1,63 @@
+"""The Hub actor: what it takes while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from loguru import logger
+from prometheus_client import CollectorRegistry
+
+from actors.actor import Context
+from actors.kube import builtin
+from bus.memory import MemoryBroker, MemoryBus
+from edge.hub.actor import Hub, HubActorSettings
+from edge.hub.feeds import CATALOG
+from tests.actors.until import until
+from tests.edge.worlds import CloudFeed, owned_tasks
+
+CM = builtin.CONFIGMAPS
+SETTINGS = HubActorSettings("127.0.0.1", 0, fallback_after=-1.0)  # to the cloud at once
+
+
+@asynccontextmanager
+async def a_hub(path: Path) -> AsyncIterator[Hub]:
+    """One that follows the cloud, where there is one object."""
+    broker = MemoryBroker()
+    site = MemoryBus(broker, "cloud")
+    buses = {"cloud": MemoryBus(broker, "cloud"), "pool": MemoryBus(MemoryBroker(), "pool")}
+    async with (
+        owned_tasks() as tasks,
+        CloudFeed(site, CATALOG) as catalog,
+        CloudFeed(site, CM.feed) as objects,
+    ):
+        await catalog.put(CM.feed, 1, msgspec.json.encode(CM))
+        await objects.put("default/a", 10, b'{"metadata":{"name":"a"}}')
+        registry = CollectorRegistry()
+        context = Context("pool-a", "node-1", "hub", buses, logger, registry, tasks, path)
+        hub = Hub(context, SETTINGS)
+        await hub.on_start()
+        await until(lambda: hub._backend.cache(CM) is not None, "it has synced")
+        yield hub
+        await hub.on_stop()
+
+
+async def test_bookmarks_come_as_often_as_the_newest_settings_say(tmp_path: Path) -> None:
+    async with a_hub(tmp_path) as hub, aiohttp.ClientSession(hub.url) as client:
+        await hub.on_config(replace(SETTINGS, serve=replace(SETTINGS.serve, bookmark=0.01)))
+        query = "?watch=true&allowWatchBookmarks=true&resourceVersion=10"
+        async with client.get(f"/api/v1/configmaps{query}") as watch, asyncio.timeout(3):
+            assert b'"BOOKMARK"' in await watch.content.readline()
+
+
+async def test_it_can_be_stopped_before_it_has_started(tmp_path: Path) -> None:
+    buses = {name: MemoryBus(MemoryBroker(), name) for name in ("cloud", "pool")}
+    async with owned_tasks() as tasks:
+        registry = CollectorRegistry()
+        context = Context("pool-a", "node-1", "hub", buses, logger, registry, tasks, tmp_path)
+        await Hub(context, SETTINGS).on_stop()
