@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isinf
 
 from actors.kube.resource import Resource
 from actors.kube.watchcache import WatchCache
@@ -47,7 +48,8 @@ class HubBackend:
         if followed is None or not self._is_stale(followed):
             return None
         age = followed.age
-        return f"served from the edge cache, last known current {age:.0f} s ago"
+        how_old = "nobody knows how old" if isinf(age) else f"last known current {age:.0f} s ago"
+        return f"served from the edge cache, {how_old}"
 
     def health(self) -> Mapping[str, str]:
         checks = {"catalog": "" if self._feeds.catalog_known else "no catalog of feeds yet"}

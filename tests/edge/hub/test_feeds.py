@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -138,3 +139,16 @@ async def test_who_waits_for_fresh_data_is_told_when_nothing_has_changed() -> No
         world.broker.heal(world.node)
         async with asyncio.timeout(3):
             assert await fresh
+
+
+async def test_the_warning_says_how_old_or_that_nobody_knows() -> None:
+    async with a_hub() as world:
+        followed = await world.followed()
+        assert followed.follower is not None
+        await until(lambda: followed.age < 1, "it is fresh")
+        assert world.backend.warning(CM) is None
+        followed.follower._as_of -= 60
+        assert "current 60 s ago" in (world.backend.warning(CM) or "")
+        # From a coordinator that has only its table: the cloud is cut off since before it started.
+        followed.follower._as_of = -math.inf
+        assert world.backend.warning(CM) == "served from the edge cache, nobody knows how old"
