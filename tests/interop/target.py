@@ -19,6 +19,7 @@ from tests.interop.samples import collection
 
 DEADLINE = 15.0
 EXPIRED = "1"  # a version of configmaps that no target remembers, see `World.churn`
+_NO_END = aiohttp.ClientTimeout(total=None, sock_connect=5)
 _LONGEST = 1 << 22  # bytes of an event
 
 Json = dict[str, Any]
@@ -44,8 +45,9 @@ class Access:
             tls = ssl.create_default_context(cafile=config.ssl_ca_cert)
             if config.cert_file:
                 tls.load_cert_chain(config.cert_file, config.key_file)
-        token = config.get_api_key_with_prefix("authorization")
-        return cls(kubeconfig, config.host, tls, {"Authorization": token} if token else {})
+        known: Any = config.auth_settings()
+        headers = {e["key"]: e["value"] for e in known.values() if e["in"] == "header"}
+        return cls(kubeconfig, config.host, tls, headers)
 
     @classmethod
     def plain(cls, kubeconfig: Path, url: str) -> Access:
@@ -69,7 +71,7 @@ class Access:
         async with aiohttp.ClientSession(
             connector=connector,
             headers=self.headers,
-            timeout=aiohttp.ClientTimeout(total=60, sock_connect=5),
+            timeout=aiohttp.ClientTimeout(total=20, sock_connect=5),
             read_bufsize=_LONGEST,
         ) as session:
             yield Api(session, self.url)
@@ -174,7 +176,9 @@ class Api:
     async def watch(self, path: str, accept: str = "", **params: Any) -> AsyncIterator[Watching]:
         query = {"watch": "true", **{name: str(value) for name, value in params.items()}}
         headers = {"Accept": accept or "application/json"}
-        async with self.session.get(self.base + path, params=query, headers=headers) as response:
+        async with self.session.get(
+            self.base + path, params=query, headers=headers, timeout=_NO_END
+        ) as response:
             if response.status != 200:
                 raise Refused(response.status, await response.text())
             yield Watching(response)

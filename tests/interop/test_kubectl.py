@@ -51,7 +51,7 @@ HEADINGS = [
 
 
 @pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize(("resource", "heading"), HEADINGS)
+@pytest.mark.parametrize(("resource", "heading"), HEADINGS, ids=[name for name, _ in HEADINGS])
 async def test_get_prints_the_columns(get: Kubectl, resource: str, heading: str) -> None:
     done = await get(f"get {resource} -l tier")
     assert done.heading == heading.split()

@@ -53,7 +53,7 @@ async def test_a_watch_goes_on_over_its_ends(client: Any, reads: Api, writes: Ap
         return (kind, name) == ("DELETED", "b")
 
     following = asyncio.create_task(asyncio.to_thread(follow, seen))
-    await asyncio.to_thread(started.wait)
+    assert await asyncio.to_thread(started.wait, DEADLINE)
     await writes.create(service("b"), ns)
     await asyncio.sleep(1.2)  # over the end of a round: only time ends one
     await writes.create(service("c"), ns)
