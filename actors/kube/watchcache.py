@@ -72,13 +72,22 @@ class Entry:
 class Event:
     """A change at `version`: `new` is None for a delete, `old` for a create."""
 
-    __slots__ = ("_gone", "new", "offset", "old", "version")
+    __slots__ = ("_gone", "is_undated", "new", "offset", "old", "version")
 
-    def __init__(self, version: int, new: Entry | None, old: Entry | None, offset: int) -> None:
+    def __init__(
+        self,
+        version: int,
+        new: Entry | None,
+        old: Entry | None,
+        offset: int,
+        is_undated: bool = False,
+    ) -> None:
         self.version = version
         self.new = new
         self.old = old
         self.offset = offset  # bytes of all events before this one, ever
+        # A delete of which is known that it happened, not when: `version` is earlier than it was.
+        self.is_undated = is_undated
         self._gone: bytes | None = None
 
     @property
@@ -174,6 +183,8 @@ class Watcher:
             self._after = max(self._after, taken.events[-1].version)
             if self._skip < taken.events[0].version:
                 return taken
+            if any(event.is_undated for event in taken.events if event.version <= self._skip):
+                raise TooOld(self._after, cache.version)
             if self._skip < taken.events[-1].version:
                 return _behind(taken, self._skip)
         return None
@@ -298,7 +309,7 @@ class WatchCache:
         new, old = self._put(change)
         if new is None and old is None:
             return
-        event = Event(at, new, old, self._offset)
+        event = Event(at, new, old, self._offset, new is None and at != change.version)
         self._offset += event.size
         self._retained += event.retained
         self._events.append(event)

@@ -24,6 +24,13 @@ from actors.kube.watchcache import (
 from bus.feed.types import Change, Item
 from tests.actors.kube.objects import Source, gone, put
 
+
+def item(name: str, version: int) -> Item:
+    data = put(CONFIGMAPS, f"default/{name}", version).data
+    assert data is not None
+    return Item(version, data)
+
+
 Seen = tuple[str, str, int]  # type, name, resourceVersion
 
 
@@ -226,6 +233,27 @@ def test_bookmark_version_waits_for_what_was_not_taken() -> None:
     assert watcher.version == 11
     source.cache.advance(90)
     assert watcher.version == 90
+
+
+def test_a_client_that_was_ahead_misses_no_delete_whose_version_is_not_known() -> None:
+    """It came from elsewhere at 150; which of the deletes it has seen there nobody knows here."""
+    cache = WatchCache(CONFIGMAPS)
+    cache.replace({f"default/{name}": item(name, 10) for name in "abc"}, 100)
+    watcher = cache.watch(150)
+    deletes = [Change(f"default/{name}", 160, None) for name in "ab"]
+    cache.apply([*deletes, put(CONFIGMAPS, "default/d", 155)], 160)  # by difference
+    with pytest.raises(TooOld):
+        drain(cache, watcher)
+
+
+def test_a_client_that_was_ahead_is_told_what_comes_behind_its_version() -> None:
+    cache = WatchCache(CONFIGMAPS)
+    cache.replace({f"default/{name}": item(name, 10) for name in "abc"}, 100)
+    watcher = cache.watch(150)
+    cache.apply([Change("default/a", 120, None), put(CONFIGMAPS, "default/b", 130)], 140)
+    assert drain(cache, watcher) == []
+    cache.apply([Change("default/c", 160, None), put(CONFIGMAPS, "default/d", 155)], 160)
+    assert drain(cache, watcher) == [("ADDED", "d", 155), ("DELETED", "c", 160)]
 
 
 def test_the_end_is_for_watchers_to_come_too() -> None:
