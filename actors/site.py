@@ -26,6 +26,7 @@ from actors.reload import Reloader
 from actors.runfile import AlreadyRunning, Locks, RunFile
 from actors.runner import State
 from actors.runtimes.api import HostGone, Runtime, create
+from actors.sitefile import log_settings
 from actors.specs import LogSettings, Site
 from actors.supervisor import HostSupervisor
 from actors.tasks import OwnedTasks, bounded
@@ -74,10 +75,6 @@ def make_site(config: AnySiteFile, node: str) -> Site:
         raise LookupError(f"no {GROUP} entry point for kind {config.kind!r}: is atoll installed?")
     site: Site = next(iter(found)).load()(config, node)
     return site
-
-
-def log_settings(config: AnySiteFile) -> LogSettings:
-    return LogSettings(config.log.level.upper(), config.log.json_lines)
 
 
 def run_site(

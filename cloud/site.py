@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from actors.kube.client import ApiAccess
-from actors.specs import ActorSpec, HostSpec, LogSettings
+from actors.sitefile import bus_server, bus_store, log_settings
+from actors.specs import ActorSpec, HostSpec
 from bus import permissions
 from bus.connection import BusSettings
 from bus.feed.settings import FeedSettings
@@ -45,32 +46,14 @@ class CloudSite:
                 state=self._config.state,
                 actors=self._actors(),
                 buses={"cloud": self._bus(url)},
-                log=LogSettings(self._config.log.level.upper(), self._config.log.json_lines),
+                log=log_settings(self._config),
             )
         ]
 
-    @property
-    def _store(self) -> Path:
-        return self._config.state / "bus"
-
     def _server(self) -> ServerSettings:
-        bus = self._config.bus
-        host, port = split_address(bus.listen)
         roster = read_roster(self._config.enrolment, self._admin.public)
-        return ServerSettings(
-            name=CLOUD_BUS,
-            domain=self._config.name,
-            store=self._store,
-            users=roster.users(self._admin.public),
-            host=host,
-            port=port,
-            certificate=bus.tls.certificate if bus.tls else None,
-            key=bus.tls.key if bus.tls else None,
-            storage_bytes=bus.storage,
-            sync_always=bus.sync == "always",
-            max_payload=bus.max_payload,
-            silence_seconds=THIN_SILENCE,
-        )
+        server = bus_server(self._config, CLOUD_BUS, roster.users(self._admin.public))
+        return replace(server, silence_seconds=THIN_SILENCE)
 
     def _bus(self, url: str) -> BusSettings:
         bus = self._config.bus
@@ -103,7 +86,7 @@ class CloudSite:
         return EnrolmentSettings(
             directory=self._config.enrolment,
             admin=self._admin.public,
-            store=self._store if is_ours else None,
+            store=bus_store(self._config) if is_ours else None,
         )
 
     def _feeds_settings(self) -> FeedsSettings:

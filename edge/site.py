@@ -9,7 +9,8 @@ from pathlib import Path
 from actors.kube.serve.api import ServeSettings
 from actors.kube.watchcache import CacheSettings
 from actors.places import node_state, public_file_name, seed_file
-from actors.specs import ActorSpec, HostSpec, LogSettings
+from actors.sitefile import bus_server, log_settings
+from actors.specs import ActorSpec, HostSpec
 from bus import permissions
 from bus.connection import BusSettings
 from bus.keys import NodeKey
@@ -69,21 +70,7 @@ class PoolSite:
                 path.write_text(key.public + "\n")
 
     def _server(self) -> ServerSettings:
-        bus = self._config.bus
-        host, port = split_address(bus.listen)
-        return ServerSettings(
-            name=POOL_BUS,
-            domain=self._config.name,
-            store=self._config.state / "bus",
-            users=tuple(self._user(node) for node in self._config.nodes),
-            host=host,
-            port=port,
-            certificate=bus.tls.certificate if bus.tls else None,
-            key=bus.tls.key if bus.tls else None,
-            storage_bytes=bus.storage,
-            sync_always=bus.sync == "always",
-            max_payload=bus.max_payload,
-        )
+        return bus_server(self._config, POOL_BUS, map(self._user, self._config.nodes))
 
     def _user(self, node: Node) -> ServerUser:
         public = node.public_key or self._key(node).public
@@ -111,7 +98,7 @@ class PoolSite:
             state=node_state(self._config.state, node.name),
             actors=self._actors(node),
             buses={"pool": self._pool_bus(node, pool_url), "cloud": self._cloud_bus(node)},
-            log=LogSettings(self._config.log.level.upper(), self._config.log.json_lines),
+            log=log_settings(self._config),
         )
 
     def _actors(self, node: Node) -> tuple[ActorSpec, ...]:

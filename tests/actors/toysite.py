@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from actors.site import log_settings, run_site
+from actors.site import run_site
+from actors.sitefile import log_settings
 from actors.specs import ActorSpec, HostSpec
 from bus.server import ServerSettings
 from configs.schema import PoolSiteFile
