@@ -19,6 +19,7 @@ Object = dict[str, Any]
 SERVICES_PATH = "/api/v1/namespaces/default/services"
 SLICES_PATH = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 _ENDPOINTS = 10
+_LAST_WRITE_SECONDS = 5.0
 
 
 class Api:
@@ -62,6 +63,7 @@ class Churn:
     _random: random.Random = field(init=False)
     _there: set[str] = field(default_factory=set)
     _task: asyncio.Task[None] | None = None
+    _is_over: bool = False
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -74,13 +76,18 @@ class Churn:
         for number in range(self.names * 2 // 3):
             for path in (SERVICES_PATH, SLICES_PATH):
                 await self._put(path, f"churn-{number}")
+        self._is_over = False
         self._task = asyncio.create_task(self._run(), name="churn")
 
     async def stop(self) -> None:
+        """Lets a write finish: one that was cut off may take effect after the truth was read."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if task is None:
+            return
+        self._is_over = True
+        await asyncio.wait([task], timeout=_LAST_WRITE_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     async def probe(self) -> tuple[dict[str, int], float]:
         """A service and a slice `default/probe` changed: versions by path, and when it was sent."""
@@ -89,7 +96,7 @@ class Churn:
         return {**versions, SLICES: await self._put(SLICES_PATH, "probe")}, sent
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_over:
             await asyncio.sleep(self._random.expovariate(self.rate))
             try:
                 await self._step()
