@@ -125,7 +125,8 @@ class Hub(Actor[HubActorSettings]):
         return Upstream(self._guarded(), subjects.POOL_FEEDS)
 
     def _on_pool_tick(self, _message: Message) -> None:
-        self._heard_pool = self.context.clock.monotonic()
+        if self._pool.is_up:  # on a busy machine a tick may be handled long after its bus has died
+            self._heard_pool = self.context.clock.monotonic()
 
     def _is_cut_off(self) -> bool:
         return self._source is Source.NONE or not (self._pool.is_up or self._cloud.is_up)
