@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import shlex
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,18 @@ from tests.interop.target import DEADLINE
 
 Json = dict[str, Any]
 SECONDS = 30.0
+OPENAPI_V3 = 27  # older ones read OpenAPI v2 as protobuf, which our servers do not have
+STRICT = 25  # older ones leave unknown fields to a schema that they cannot read
+WAIT_JSONPATH = 23
+
+
+@functools.cache
+def minor() -> int:
+    """1.x of the kubectl on this machine: Debian 12 has 1.20."""
+    command = ["kubectl", "version", "--client", "-o", "json"]
+    said = subprocess.run(command, capture_output=True, check=True).stdout
+    text: str = json.loads(said)["clientVersion"]["minor"]
+    return int(text.rstrip("+"))
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,11 @@ WIDGETS: Json = {
                                     "size": {"type": "integer", "description": "How large it is."},
                                     "colour": {"type": "string"},
                                 },
-                            }
+                            },
+                            "status": {
+                                "type": "object",
+                                "x-kubernetes-preserve-unknown-fields": True,
+                            },
                         },
                     }
                 },
