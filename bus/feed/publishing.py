@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from bus.api import Bus, Message
-from bus.errors import BusDown, MessageTooLarge, RequestTimeout
+from bus.errors import BusDown, LeaseLost, MessageTooLarge, RequestTimeout
 from bus.feed.publisher import PublisherCore
 from bus.feed.running import Running
 from bus.feed.settings import FeedSettings
@@ -154,7 +154,7 @@ class FeedPublisher(Running):
         self.answer_bytes += len(answer)
         try:
             await self._bus.publish(message.reply, answer)
-        except (BusDown, MessageTooLarge):
+        except (BusDown, LeaseLost, MessageTooLarge):
             return  # the follower's request times out, and it asks again
 
 

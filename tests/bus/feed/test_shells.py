@@ -13,6 +13,7 @@ import pytest
 from bus import subjects
 from bus.api import Bus, Message
 from bus.connection import Connection
+from bus.errors import LeaseLost, RequestTimeout
 from bus.feed import (
     Batch,
     Change,
@@ -25,6 +26,7 @@ from bus.feed import (
     Ticks,
     encode_tick,
 )
+from bus.fence import Fenced
 from bus.memory import MemoryBroker, MemoryBus
 from tests.bus.rig import Rig
 
@@ -588,3 +590,21 @@ async def test_ticks_that_waited_while_we_were_paused_are_not_believed(memory: M
     clock.now += 10  # it may ask again
     await taken.until(at(2))
     await until(lambda: follower.age() == 0.0)
+
+
+async def test_who_lost_its_lease_answers_nobody_and_makes_no_fuss(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A coordinator that was paused wakes up with requests that waited for it."""
+
+    def lost() -> int:
+        raise LeaseLost("gone")
+
+    publisher = FeedPublisher(Fenced(memory.source, lost), CLOUD, NAME)
+    publisher.start()
+    await until(lambda: bool(memory.source.subscriptions))
+    with pytest.raises(RequestTimeout):
+        await memory.sink.request(CLOUD.sync + NAME, b"?", timeout=0.05)
+    assert publisher.answers == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    await publisher.stop()
