@@ -19,10 +19,8 @@ def workload(services: int, endpoints: int, nodes: int = 100) -> Workload:
 
 
 def slice_of_size(number: int, size: int) -> dict[str, Any]:
-    """An EndpointSlice of about `size` bytes of JSON: as many endpoints as that takes."""
-    made = Workload(1, max(1, round((size - 360) / 252)), ("node-1",), seed=number).slice_objects()[
-        0
-    ]
+    """An EndpointSlice of at least `size` bytes of JSON: as many endpoints as that takes."""
+    made = Workload(1, max(1, -(-(size - 350) // 250)), ("node-1",), seed=number).slice_objects()[0]
     made["metadata"]["name"] = f"app-{number:04}"
     made["metadata"]["resourceVersion"] = str(number + 1)
     return made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from typing import Any
 
 import msgspec
@@ -47,16 +46,14 @@ class FanoutServer:
             port = self._server.port
         return {"url": f"http://127.0.0.1:{port}", "size": size, "pid": os.getpid()}
 
-    async def feed(self, batch: int) -> float:
+    async def feed(self, batch: int) -> None:
         work = self._feed_bare(batch) if self._bare else self._feed_cache(batch)
         self._feeding = asyncio.create_task(work, name="feeding")
-        return time.process_time()
 
-    async def halt(self) -> float:
+    async def halt(self) -> None:
         if self._feeding is not None:
             self._feeding.cancel()
             await asyncio.wait([self._feeding])
-        return time.process_time()
 
     async def _feed_cache(self, batch: int) -> None:
         """A step as soon as all watchers are back asleep: none is ever behind, all are busy."""
@@ -67,11 +64,11 @@ class FanoutServer:
                 version, count = version + 1, (count + 1) % OBJECTS
                 changes.append(Change(self._keys[count], version, self._raws[count]))
             self._cache.apply(changes, version)
-            await asyncio.sleep(0)
             await self._until_all_wait()
 
     async def _until_all_wait(self) -> None:
         """Who is busy is not listed in the cache; they run while we yield."""
+        await asyncio.sleep(0)
         while len(self._cache._on_event) < self._watchers:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
