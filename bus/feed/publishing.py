@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from bus.api import Bus, Message
+from bus.clock import awake_time
 from bus.errors import BusDown, LeaseLost, MessageTooLarge, RequestTimeout
 from bus.feed.publisher import PublisherCore
 from bus.feed.running import Running
@@ -32,6 +33,7 @@ class FeedPublisher(Running):
         settings: FeedSettings | None = None,
         *,
         age: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] = awake_time,
     ) -> None:
         self.name = name
         self.core = PublisherCore(name, secrets.randbits(32) or 1, settings)
@@ -43,6 +45,8 @@ class FeedPublisher(Running):
         self._bus = bus
         self._subjects = subjects
         self._age = age
+        self._clock = clock
+        self._queued_since = 0.0  # clock time, while there is something in the queue
         self._queue: deque[tuple[list[Change], Position]] = deque()
         self._queued = 0  # bytes
         self._wake = asyncio.Event()
@@ -76,6 +80,8 @@ class FeedPublisher(Running):
             raise ValueError(f"feed {self.name}: {position} after {self._last}")
         batch = list(changes)
         self._last = max(self._last, position, key=lambda p: (p.lineage, p.version))
+        if not self._queue:
+            self._queued_since = self._clock()
         self._queue.append((batch, position))
         self._queued += sum(map(_weight, batch))
         self._idle.clear()
@@ -92,7 +98,12 @@ class FeedPublisher(Running):
         await self._idle.wait()
 
     def tick_entry(self) -> TickEntry | None:
-        return self.core.tick_entry(self._age()) if self.core.is_ready else None
+        return self.core.tick_entry(self._told_age()) if self.core.is_ready else None
+
+    def _told_age(self) -> float:
+        """Followers do not get yet what is queued: what they get is as old as the queue."""
+        waits = self._clock() - self._queued_since if self._queue else 0.0
+        return max(self._age(), waits)
 
     async def run(self) -> None:
         listening = await self._bus.subscribe(self._subjects.sync + self.name, self._on_request)
@@ -149,7 +160,7 @@ class FeedPublisher(Running):
     async def _on_request(self, message: Message) -> None:
         if not message.reply:
             return
-        answer = self.core.answer(message.data, self._age())
+        answer = self.core.answer(message.data, self._told_age())
         self.answers += 1
         self.answer_bytes += len(answer)
         try:

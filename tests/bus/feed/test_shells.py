@@ -608,3 +608,28 @@ async def test_who_lost_its_lease_answers_nobody_and_makes_no_fuss(
     assert publisher.answers == 1
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     await publisher.stop()
+
+
+async def test_what_waits_behind_a_frame_in_flight_counts_in_the_age() -> None:
+    """The source is current, but followers cannot get it: a link that hangs holds it up."""
+    clock, gate = Clock(), asyncio.Event()
+
+    class Hanging(MemoryBus):
+        async def flush(self, timeout: float) -> None:
+            await gate.wait()
+
+    publisher = FeedPublisher(Hanging(MemoryBroker(), "cloud"), CLOUD, NAME, clock=clock)
+    publisher.start()
+    await publisher.publish([put("a", 1)], at(1))
+    await publisher.drain()
+    await publisher.publish([put("a", 2)], at(2))
+    clock.now += 1.5
+    entry = publisher.tick_entry()
+    assert entry is not None
+    assert (entry.position, entry.age) == (at(1), 1.5)
+    gate.set()
+    await publisher.drain()
+    entry = publisher.tick_entry()
+    assert entry is not None
+    assert (entry.position, entry.age) == (at(2), 0.0)
+    await publisher.stop()
