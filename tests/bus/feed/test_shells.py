@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 
 import pytest
 
 from bus import subjects
-from bus.api import Bus, Message
-from bus.connection import Connection
+from bus.api import Message
 from bus.errors import LeaseLost, RequestTimeout
 from bus.feed import (
     Batch,
@@ -21,130 +17,11 @@ from bus.feed import (
     FeedPublisher,
     FeedSettings,
     Position,
-    PublisherCore,
-    Ticker,
     Ticks,
-    encode_tick,
 )
 from bus.fence import Fenced
 from bus.memory import MemoryBroker, MemoryBus
-from tests.bus.rig import Rig
-
-CLOUD = subjects.CLOUD_FEEDS
-NAME = "services_v1"
-DEADLINE = 5.0
-
-
-def at(version: int) -> Position:
-    return Position(1, version)
-
-
-def put(key: str, version: int) -> Change:
-    return Change(key, version, b"%s at %d, and more of the same" % (key.encode(), version))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Taken:
-    """A consumer: what it was given, and a way to wait for it."""
-
-    batches: list[Batch] = field(default_factory=list)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def take(self, batch: Batch) -> None:
-        self.batches.append(batch)
-        self._changed.set()
-
-    async def until(self, position: Position) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while not self.batches or self.batches[-1].position != position:
-                self._changed.clear()
-                await self._changed.wait()
-
-
-class Stand:
-    """Starts things and stops them, last first."""
-
-    def __init__(self, stack: AsyncExitStack, source: Bus, sink: Bus) -> None:
-        self.source = source
-        self.sink = sink
-        self._stack = stack
-
-    def publisher(self, *, age: Callable[[], float] = lambda: 0.0) -> FeedPublisher:
-        publisher = FeedPublisher(self.source, CLOUD, NAME, age=age)
-        publisher.start()
-        self._stack.push_async_callback(publisher.stop)
-        return publisher
-
-    def ticker(self, *publishers: FeedPublisher, interval: float = 0.02) -> Ticker:
-        ticker = Ticker(self.source, CLOUD, publishers, interval)
-        ticker.start()
-        self._stack.push_async_callback(ticker.stop)
-        return ticker
-
-    def follower(
-        self,
-        on_batch: Callable[[Batch], Awaitable[None]],
-        *,
-        settings: FeedSettings | None = None,
-        clock: Callable[[], float] | None = None,
-        ticks: Ticks | None = None,
-    ) -> FeedFollower:
-        clock = clock or asyncio.get_running_loop().time
-        follower = FeedFollower(
-            self.sink, CLOUD, NAME, settings, on_batch, clock=clock, ticks=ticks
-        )
-        follower.start()
-        self._stack.push_async_callback(follower.stop)
-        return follower
-
-
-@pytest.fixture(params=["memory", "real"])
-async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
-    async with AsyncExitStack() as stack:
-        if request.param == "real":
-            rig: Rig = request.getfixturevalue("rig")
-            ends = [Connection(rig.settings(who)) for who in ("admin", "cloud-1")]
-            for end in ends:
-                await end.start()
-                stack.push_async_callback(end.close)
-                await end.wait_up(DEADLINE)
-            yield Stand(stack, *ends)
-        else:
-            broker = MemoryBroker()
-            yield Stand(stack, MemoryBus(broker, "cloud"), MemoryBus(broker, "cloud"))
-
-
-@dataclass
-class Memory:
-    """A stand in memory whose links can be cut."""
-
-    broker: MemoryBroker
-    source: MemoryBus
-    sink: MemoryBus
-    stand: Stand
-
-
-@pytest.fixture
-async def memory() -> AsyncIterator[Memory]:
-    broker = MemoryBroker()
-    source, sink = MemoryBus(broker, "cloud"), MemoryBus(broker, "cloud")
-    async with AsyncExitStack() as stack:
-        yield Memory(broker, source, sink, Stand(stack, source, sink))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Turns of the loop, bounded; for what has no event of its own."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+from tests.bus.feed.stand import CLOUD, DEADLINE, NAME, Clock, Memory, Stand, Taken, at, put, until
 
 
 async def test_what_is_published_arrives(stand: Stand) -> None:
@@ -496,102 +373,6 @@ async def test_a_tick_that_cannot_be_read_is_counted_and_said_once(
     assert len([r for r in caplog.records if "tick" in r.message]) == 1
 
 
-# -- the age is honest ----------------------------------------------------------------------------
-
-
-async def test_what_the_consumer_still_works_on_is_not_confirmed(memory: Memory) -> None:
-    """A coordinator that cannot commit must not tell its hubs that they are current."""
-    clock, gate = Clock(), asyncio.Event()
-    gate.set()
-
-    async def take(_: Batch) -> None:
-        await gate.wait()
-
-    publisher = memory.stand.publisher()
-    follower = memory.stand.follower(take, clock=clock)
-    await publisher.publish([put("a", 1)], at(1))
-    await until(follower.synced.is_set)
-    gate.clear()
-    await publisher.publish([put("a", 2)], at(2))
-    await until(lambda: follower.position == at(2))
-    clock.now += 30
-    ticker, sent = memory.stand.ticker(publisher), memory.source.stats().out_messages
-    ticker.poke()
-    await until(lambda: memory.source.stats().out_messages > sent)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert follower.age() == 30.0
-    gate.set()
-    await until(lambda: follower.age() == 0.0)
-
-
-async def test_ticks_are_believed_also_where_frames_never_cease(memory: Memory) -> None:
-    """At no tick the follower has all that was sent, but always what an earlier one spoke of."""
-    clock, turn = Clock(), asyncio.Semaphore(1)
-    publisher = memory.stand.publisher()
-
-    async def take(_: Batch) -> None:
-        await turn.acquire()
-
-    follower = memory.stand.follower(take, clock=clock)
-    await publisher.publish([put("a", 1)], at(1))
-    await until(follower.synced.is_set)
-    for version in range(2, 12):
-        await publisher.publish([put("a", version)], at(version))
-        await publisher.drain()
-        clock.now += 1
-        entry = publisher.tick_entry()
-        assert entry is not None
-        await memory.source.publish(CLOUD.tick, encode_tick([entry]))
-        if version > 2:
-            turn.release()
-        await until(lambda v=version: follower.position == at(max(2, v - 1)))  # type: ignore[misc]
-        assert follower.core.counts["gaps"] == 0
-    assert follower.age() <= 3.0  # it is two seconds behind, and heard of that each second
-
-
-async def test_an_answer_is_as_old_as_its_question(memory: Memory) -> None:
-    """On a thin link it may take a minute to come."""
-    clock, core = Clock(), PublisherCore(NAME, 7)
-    core.publish([put("a", 1)], at(1))
-
-    async def answer(message: Message) -> None:
-        data = core.answer(message.data, 0.0)
-        clock.now += 20
-        await memory.source.publish(message.reply, data)
-
-    listening = await memory.source.subscribe(CLOUD.sync + NAME, answer)
-    follower = memory.stand.follower(Taken().take, clock=clock)
-    await until(follower.synced.is_set)
-    assert follower.age() == 20.0
-    await listening.unsubscribe()
-
-
-async def test_ticks_that_waited_while_we_were_paused_are_not_believed(memory: Memory) -> None:
-    """A stopped process, or a suspended machine, reads first what was sent before."""
-    clock, taken = Clock(), Taken()
-    publisher = memory.stand.publisher()
-    follower = memory.stand.follower(taken.take, clock=clock)
-    await publisher.publish([put("a", 1)], at(1))
-    await until(follower.synced.is_set)
-    entry = publisher.tick_entry()
-    assert entry is not None
-    await publisher.stop()  # long gone when we wake up
-    clock.now += 3600
-    for _ in range(3):
-        await memory.source.publish(CLOUD.tick, encode_tick([entry]))
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert follower.age() == 3600.0
-    successor = memory.stand.publisher()
-    successor.restore(dict(publisher.items), publisher.position)
-    await successor.publish([put("a", 2)], at(2))
-    await until(lambda: follower.core.counts["frames"] > 0)
-    clock.now += 10  # it may ask again
-    await taken.until(at(2))
-    await until(lambda: follower.age() == 0.0)
-
-
 async def test_who_lost_its_lease_answers_nobody_and_makes_no_fuss(
     memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -607,29 +388,4 @@ async def test_who_lost_its_lease_answers_nobody_and_makes_no_fuss(
         await memory.sink.request(CLOUD.sync + NAME, b"?", timeout=0.05)
     assert publisher.answers == 1
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
-    await publisher.stop()
-
-
-async def test_what_waits_behind_a_frame_in_flight_counts_in_the_age() -> None:
-    """The source is current, but followers cannot get it: a link that hangs holds it up."""
-    clock, gate = Clock(), asyncio.Event()
-
-    class Hanging(MemoryBus):
-        async def flush(self, timeout: float) -> None:
-            await gate.wait()
-
-    publisher = FeedPublisher(Hanging(MemoryBroker(), "cloud"), CLOUD, NAME, clock=clock)
-    publisher.start()
-    await publisher.publish([put("a", 1)], at(1))
-    await publisher.drain()
-    await publisher.publish([put("a", 2)], at(2))
-    clock.now += 1.5
-    entry = publisher.tick_entry()
-    assert entry is not None
-    assert (entry.position, entry.age) == (at(1), 1.5)
-    gate.set()
-    await publisher.drain()
-    entry = publisher.tick_entry()
-    assert entry is not None
-    assert (entry.position, entry.age) == (at(2), 0.0)
     await publisher.stop()
