@@ -317,9 +317,14 @@ class _ToLoguru(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname if record.levelname in _LEVELS else record.levelno
+        if str(record.msg).startswith(_HARMLESS):
+            level = "DEBUG"
         told = logger.bind(logger=record.name).opt(exception=record.exc_info)
         told.log(level, "{}", record.getMessage().rstrip())
 
+
+_HARMLESS = ("returning true from eof_received",)
+"""asyncio says it whenever a TLS connection ends that was upgraded as nats-py does it."""
 
 _LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 _handler = _ToLoguru()

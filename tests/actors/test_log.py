@@ -141,6 +141,15 @@ def test_libraries_are_routed_in_with_their_name_and_our_place(lines: Lines) -> 
     assert "node" not in told
 
 
+def test_what_a_library_says_without_need_is_for_debugging(lines: Lines) -> None:
+    setup(lines)
+    harmless = "returning true from eof_received() has no effect when using ssl"
+    logging.getLogger("asyncio").warning(harmless)
+    assert not lines
+    logging.getLogger("asyncio").warning("something else")
+    assert len(lines) == 1
+
+
 def test_libraries_tracebacks_come_along(lines: Lines) -> None:
     setup(lines, json=True)
     try:
