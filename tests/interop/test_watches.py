@@ -300,17 +300,17 @@ async def _rows(watching: Watching, count: int) -> list[tuple[str, list[object]]
     return found
 
 
-async def test_many_watchers_see_the_same(own_target: Target) -> None:
-    async with own_target.reads.open() as reads, own_target.writes.open() as writes:
-        path = collection("ConfigMap", "default")
-        begin = await start(reads, writes, path)
-        async with AsyncExitStack() as stack:
-            watches = [
-                await stack.enter_async_context(reads.watch(path, resourceVersion=begin))
-                for _ in range(20)
-            ]
-            made = await writes.create({**config_map("many"), "kind": "ConfigMap"}, "default")
-            await writes.delete("ConfigMap", "default", "many")
-            taken = await asyncio.gather(*(watch.take(2) for watch in watches))
+async def test_many_watchers_see_the_same(reads: Api, writes: Api, ns: str) -> None:
+    path = collection("ConfigMap", ns)
+    begin = await start(reads, writes, path)
+    mine: Json = {"labelSelector": "mine=1", "resourceVersion": begin}
+    async with AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(reads.watch(path, **mine)) for _ in range(20)]
+        made = await writes.create(config_map("many", mine="1"), ns)
+        [first] = await watches[0].take(1)
+        await writes.delete("ConfigMap", ns, "many")
+        taken = [[first, *await watches[0].take(1)]]
+        taken += await asyncio.gather(*(watch.take(2) for watch in watches[1:]))
     assert all(shown(events) == shown(taken[0]) for events in taken)
-    assert taken[0][0].version == version_of(made)
+    assert [event.type for event in taken[0]] == ["ADDED", "DELETED"]
+    assert first.version == version_of(made)
