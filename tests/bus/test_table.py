@@ -22,12 +22,11 @@ from bus.jetstream import NoStream, api, kv_subject, store
 from bus.server import EmbeddedServer, ServerSettings
 from bus.table import (
     JetStreamTable,
-    MemoryStorage,
-    MemoryTable,
     ObjectTable,
     TableSettings,
     TableState,
 )
+from bus.table_memory import MemoryStorage, MemoryTable
 from tests.bus.faults import Fault, FaultyBus
 from tests.bus.rig import Connect, Rig
 

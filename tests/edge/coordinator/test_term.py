@@ -16,7 +16,8 @@ from bus.feed import Batch, Change, FeedFollower, FeedSettings, Position
 from bus.feed.ticks import Ticks
 from bus.fence import Fenced, Guard, Guarded
 from bus.memory import MemoryBroker, MemoryBus
-from bus.table import MemoryStorage, MemoryTable, ObjectTable, TableState
+from bus.table import ObjectTable, TableState
+from bus.table_memory import MemoryStorage, MemoryTable
 from edge.coordinator.shelf import Ends
 from edge.coordinator.term import CATALOG, Term
 from edge.leader.relay import Relay
