@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from typing import Any
 
 from tests.bench import kernel
 from tests.bench.parts.reader import Reader
@@ -74,10 +72,6 @@ class Readers:
         """When each client first saw `version` or a later one (time.monotonic())."""
         return list(await asyncio.gather(*(r.until(version, timeout) for r in self._readers)))
 
-    async def stamps(self) -> list[list[tuple[int, float]]]:
-        """(version, time.monotonic()) of each client."""
-        return [list(reader.stamps.items()) for reader in self._readers]
-
     async def shut(self) -> None:
         """Lets go of all clients so far."""
         for reader in self._readers:
@@ -86,6 +80,3 @@ class Readers:
 
     async def close(self) -> None:
         await self.shut()
-
-    async def info(self) -> dict[str, Any]:
-        return {"pid": os.getpid()}
