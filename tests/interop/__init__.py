@@ -8,7 +8,9 @@ test reads and where it writes; one file a client. Every test is the same for al
 writes goes to the API server, what it reads comes from the target. A cluster gets a namespace per
 test (removed again) and one CRD, and nothing else is touched.
 
-Where a hub differs from the API server behind it (`test_differences.py` holds each line to it):
+Where a hub differs from the API server behind it. `test_differences.py` holds each line to it, but
+for "just started" (the outages of `test_captured.py`) and "comes and goes" (chance: no test waits
+for it, so none may create and delete without having seen the first):
 
 | what | API server | hub |
 |---|---|---|
