@@ -44,7 +44,9 @@ def decode(body: bytes) -> dict[str, Any]:
         raise NotKnown(f"content type {envelope['contentType']!r} in the envelope")
     head: dict[str, Any] = envelope.get("typeMeta", {})
     name = _message_of(head.get("apiVersion", ""), head.get("kind", ""))
-    obj: dict[str, Any] = reader.read(name, envelope.get("raw", b""))
+    if "raw" not in envelope:
+        raise Undecodable("the envelope is empty")  # even of an empty object it tells the length
+    obj: dict[str, Any] = reader.read(name, envelope["raw"])
     return head | obj
 
 

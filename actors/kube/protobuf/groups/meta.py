@@ -33,5 +33,5 @@ StatusDetails: 1 name str, 2 group str, 3 kind str, 4 causes [StatusCause],
   5 retryAfterSeconds int32, 6 uid str
 Time: 1 seconds int64!, 2 nanos int32!
 TypeMeta: 1 apiVersion str, 2 kind str
-Unknown: 1 typeMeta TypeMeta, 2 raw raw, 3 contentEncoding str, 4 contentType str
+Unknown: 1 typeMeta TypeMeta, 2 raw raw!, 3 contentEncoding str, 4 contentType str
 """
