@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.kube import protobuf
 from actors.kube.resource import Resource
 from actors.kube.serve.routes import is_true
 from actors.kube.status_errors import (
@@ -28,8 +29,7 @@ Object = dict[str, Any]
 
 JSON = "application/json"
 YAML = "application/yaml"
-PROTOBUF = "application/vnd.kubernetes.protobuf"
-_OBJECT_TYPES = (JSON, YAML)
+_OBJECT_TYPES = (JSON, YAML, protobuf.CONTENT_TYPE)
 _PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
 
 
@@ -68,14 +68,23 @@ def decode_body(body: bytes, content_type: str) -> Any:
             return from_yaml(body)
         except ValueError as error:
             raise bad_request(f"error converting YAML to JSON: {error}") from error
-    if content_type == PROTOBUF:
-        raise ApiError(
-            415,
-            "UnsupportedMediaType",
-            f"this API server does not read {PROTOBUF} bodies;"
-            f" accepted media types include: {', '.join(_OBJECT_TYPES)}",
-        )
+    if content_type == protobuf.CONTENT_TYPE:
+        return _protobuf(body)
     raise unsupported_media_type(_OBJECT_TYPES)
+
+
+def _protobuf(body: bytes) -> Object:
+    try:
+        return protobuf.decode(body)
+    except protobuf.Undecodable as error:
+        raise bad_request(f"couldn't get version/kind; protobuf error: {error}") from error
+    except protobuf.NotKnown as error:
+        others = ", ".join(_OBJECT_TYPES[:-1])
+        message = (
+            f"this API server cannot read {error} in {protobuf.CONTENT_TYPE};"
+            f" accepted media types for it include: {others}"
+        )
+        raise ApiError(415, "UnsupportedMediaType", message) from error
 
 
 def _json(body: bytes) -> Any:
@@ -129,7 +138,7 @@ def patch_types(is_custom: bool) -> tuple[str, ...]:
 def delete_options(body: bytes, content_type: str, query: MultiMapping[str]) -> Object:
     """DeleteOptions from the body, else the query. Raises ApiError 400, 415 or 422."""
     given = decode_body(body, content_type) if body.strip() else _from_query(query)
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or given.get("kind", "DeleteOptions") != "DeleteOptions":
         raise bad_request("the object provided is unrecognized (must be of type DeleteOptions)")
     options: Object = given
     _check_delete(options)

@@ -11,6 +11,7 @@ from actors.kube.builtin import SERVICES
 from actors.kube.status_errors import ApiError
 from cloud.apiserver import requests
 from cloud.apiserver.requests import FieldValidation
+from tests.actors.kube.protobuf.samples import enveloped, sent
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
@@ -58,16 +59,33 @@ def test_objects(body: bytes, content_type: str) -> None:
         (b"a: b: c", "application/yaml", 400),
         (b"a: &x [1]\nb: *x", "application/yaml", 400),
         (b"{}", "text/html", 415),
-        (b"k8s\0", PROTOBUF, 415),
+        (b"k8s\0", PROTOBUF, 400),
+        (b"{}", PROTOBUF, 400),
+        (enveloped("v1", "Widget", b""), PROTOBUF, 415),
+        (enveloped("v1", "ConfigMap", b""), PROTOBUF, 400),
     ],
 )
 def test_bad_objects(body: bytes, content_type: str, code: int) -> None:
     refused(code, requests.decode_object, body, content_type, SERVICES)
 
 
-def test_protobuf_is_refused_by_name() -> None:
-    error = refused(415, requests.decode_object, b"k8s\0", PROTOBUF, SERVICES)
-    assert PROTOBUF in error.message
+def test_protobuf() -> None:
+    metadata, spec = sent(1, sent(1, b"a")), sent(2, sent(3, b"None"))
+    body = enveloped("v1", "Service", metadata + spec)
+    assert requests.decode_object(body, PROTOBUF, SERVICES) == {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {"name": "a"},
+        "spec": {"clusterIP": "None"},
+    }
+
+
+def test_protobuf_that_is_not_known_is_named() -> None:
+    body = enveloped("v1", "Service", sent(99, b""))
+    error = refused(415, requests.decode_object, body, PROTOBUF, SERVICES)
+    assert "field 99 of core.Service" in error.message
+    assert "application/json" in error.message
+    refused(415, requests.decode_patch, body, PROTOBUF)
 
 
 def test_patches() -> None:
@@ -83,6 +101,8 @@ def test_delete_options() -> None:
     body = b'{"propagationPolicy":"Foreground","gracePeriodSeconds":0}'
     options = requests.delete_options(body, "application/json", MultiDict())
     assert requests.propagation(options) == "Foreground"
+    body = enveloped("v1", "DeleteOptions", sent(1, 0) + sent(4, b"Foreground"))
+    assert requests.delete_options(body, PROTOBUF, MultiDict())["gracePeriodSeconds"] == 0
     query = MultiDict(gracePeriodSeconds="5", propagationPolicy="Orphan")
     options = requests.delete_options(b"", "", query)
     assert options["gracePeriodSeconds"] == 5
@@ -95,6 +115,7 @@ def test_delete_options() -> None:
     ("body", "query", "code"),
     [
         (b"[]", {}, 400),
+        (b'{"kind":"Pod"}', {}, 400),
         (b'{"propagationPolicy":"Sideways"}', {}, 422),
         (b'{"gracePeriodSeconds":-1}', {}, 422),
         (b'{"dryRun":["Some"]}', {}, 422),
