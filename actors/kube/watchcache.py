@@ -5,6 +5,9 @@ follower, the cache, the window of events and what is on its way to clients shar
 A watcher is a cursor into the window, so an event costs the same for one watcher as for a
 thousand, and a slow watcher holds nothing: when it has fallen too far behind, it alone is cut off.
 
+Steps that came by difference leave a gap: of what came and went between its ends nothing is known
+here. A client whose version lies within one (it has it from elsewhere) must list anew.
+
 A state of the past that is still in the window can be read again (`snapshot(version)`), which is
 what pages of one consistent list need; nothing is kept for them.
 
@@ -23,6 +26,7 @@ from typing import NamedTuple
 
 from actors.kube.fields import FieldReader, Selected
 from actors.kube.filters import EVERYTHING, Filter
+from actors.kube.gaps import Gaps
 from actors.kube.meta import with_resource_version
 from actors.kube.resource import Resource
 from bus.feed.types import Change, Item
@@ -40,7 +44,7 @@ class CacheSettings:
 
 
 class TooOld(Exception):
-    """The window no longer (or not yet again) reaches back to the asked version."""
+    """The window does not reach back to the asked version, or nothing is known of it here."""
 
     def __init__(self, asked: int, oldest: int) -> None:
         super().__init__(f"too old resource version: {asked} ({oldest})")
@@ -72,22 +76,13 @@ class Entry:
 class Event:
     """A change at `version`: `new` is None for a delete, `old` for a create."""
 
-    __slots__ = ("_gone", "is_undated", "new", "offset", "old", "version")
+    __slots__ = ("_gone", "new", "offset", "old", "version")
 
-    def __init__(
-        self,
-        version: int,
-        new: Entry | None,
-        old: Entry | None,
-        offset: int,
-        is_undated: bool = False,
-    ) -> None:
+    def __init__(self, version: int, new: Entry | None, old: Entry | None, offset: int) -> None:
         self.version = version
         self.new = new
         self.old = old
         self.offset = offset  # bytes of all events before this one, ever
-        # A delete of which is known that it happened, not when: `version` is earlier than it was.
-        self.is_undated = is_undated
         self._gone: bytes | None = None
 
     @property
@@ -174,17 +169,17 @@ class Watcher:
         self._skip = after if after > cache.version else 0  # it knows more than the cache yet does
 
     def take(self) -> Taken | None:
-        """The next events, None if there are none. Raises TooOld (after a reset) or Overflow."""
+        """The next events, None if there are none. Raises Overflow; TooOld after a reset, or if the
+        cache has passed over the client's version without knowing what held there.
+        """
         cache = self._cache
-        if cache.generation != self._generation:
+        if self._is_lost:
             raise TooOld(self._after, cache.version)
         while (taken := cache._taken(self._cursor)) is not None:
             self._cursor = taken.end
             self._after = max(self._after, taken.events[-1].version)
             if self._skip < taken.events[0].version:
                 return taken
-            if any(event.is_undated for event in taken.events if event.version <= self._skip):
-                raise TooOld(self._after, cache.version)
             if self._skip < taken.events[-1].version:
                 return _behind(taken, self._skip)
         return None
@@ -192,9 +187,16 @@ class Watcher:
     @property
     def version(self) -> int:
         """What a bookmark may say: everything up to here has been taken."""
-        if self._cursor == self._cache.end and self._generation == self._cache.generation:
+        if self._cursor == self._cache.end and not self._is_lost:
             return max(self._after, self._cache.version)
         return self._after
+
+    @property
+    def _is_lost(self) -> bool:
+        cache = self._cache
+        if cache.generation != self._generation:
+            return True
+        return self._skip > 0 and cache.gaps.end_of(self._skip) is not None
 
 
 class WatchCache:
@@ -207,6 +209,7 @@ class WatchCache:
         self.version = 0  # the list version: holds for the whole set
         self.filled = False
         self.generation = 0  # grows with every reset
+        self.gaps = Gaps()
         self._is_closed = False
         self._objects: dict[str, Entry] = {}
         self._order: list[str] | None = None  # sorted keys, until one comes or goes
@@ -230,14 +233,17 @@ class WatchCache:
     def replace(self, items: Mapping[str, Item], version: int) -> None:
         """The whole set. The first fill is silent; later the differences are events."""
         if self.filled:
-            self.apply(self._differences(items, version), version)
+            self.apply(self._differences(items, version), version, exact=False)
             return
         self._objects = {key: Entry(key, item.version, item.data) for key, item in items.items()}
         self._order = None
         self._begin_window(version)
 
-    def apply(self, changes: Sequence[Change], version: int) -> None:
-        """Changes that continue the state; `version` holds for the whole set after them."""
+    def apply(self, changes: Sequence[Change], version: int, exact: bool = True) -> None:
+        """Changes that continue the state; `version` holds for the whole set after them.
+
+        Not `exact`: they are the difference only, what came and went meanwhile is not among them.
+        """
         if not self.filled:
             self._begin_window(0)
         before = self.version
@@ -247,8 +253,10 @@ class WatchCache:
         for at, change in _in_order(changes, before, target):
             self._record(at, change)
         self.version = max(target, self._events[-1].version if self._events else 0)
+        if not exact:
+            self.gaps.add(before, self.version)
         self._evict(newest)
-        self._wake(self._on_event if changes else None)
+        self._wake(self._on_event if changes or not exact else None)
 
     def advance(self, version: int) -> None:
         """The set is known to hold unchanged at a newer version."""
@@ -276,6 +284,7 @@ class WatchCache:
         self._first += len(self._events)
         self._events = []
         self._retained = 0
+        self.gaps.clear()
         self._snapshots.clear()
         self.version = self._floor = version
         self.filled = True
@@ -309,7 +318,7 @@ class WatchCache:
         new, old = self._put(change)
         if new is None and old is None:
             return
-        event = Event(at, new, old, self._offset, new is None and at != change.version)
+        event = Event(at, new, old, self._offset)
         self._offset += event.size
         self._retained += event.retained
         self._events.append(event)
@@ -336,6 +345,7 @@ class WatchCache:
             self._floor = self._events[count - 1].version
             del self._events[:count]
             self._first += count
+            self.gaps.forget(self._floor)
             self._snapshots.clear()  # they may hold what the window just let go
 
     # -- being told -------------------------------------------------------------------------------
@@ -376,12 +386,21 @@ class WatchCache:
         """The oldest version that `watch` and `snapshot` still reach."""
         return self._floor
 
+    def _check_known(self, version: int) -> None:
+        """Raises TooOld where the window does not tell all that came behind the version."""
+        if version < self._floor:
+            raise TooOld(version, self._floor)
+        end = self.gaps.end_of(version)
+        if end is not None:
+            raise TooOld(version, end)
+
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The state at a version (None: now). Raises TooOld, also for versions not yet reached."""
         version = self.version if version is None else version
         held = self._snapshots.get(version)
         if held is None:
-            if not self._floor <= version <= self.version:
+            self._check_known(version)
+            if version > self.version:
                 raise TooOld(version, self._floor)
             undone = self._undone(version)
             held = Snapshot(version, self._past(undone) if undone else self._present())
@@ -420,8 +439,7 @@ class WatchCache:
             raise TooOld(after or self.version, self.version)
         if after is None:
             return Watcher(self, self.end, self.version, filter_)
-        if after < self._floor:
-            raise TooOld(after, self._floor)
+        self._check_known(after)
         start = bisect_right(self._events, after, key=attrgetter("version"))
         return Watcher(self, self._first + start, after, filter_)
 

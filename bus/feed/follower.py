@@ -264,7 +264,8 @@ class FollowerCore:
         for change in changes:
             self._show(change)
         self._stage = None  # what it was compared with has moved on
-        return self._moved(changes, last.position, Cursor(*last.at))
+        exact = all(frame.exact for frame in step)
+        return self._moved(changes, last.position, Cursor(*last.at), exact)
 
     def _decode(self, step: list[Frame], rebase: bool) -> list[Change]:
         """The changes of a step; nothing is shown yet, so that a bad one leaves no half of it."""
@@ -289,18 +290,20 @@ class FollowerCore:
         else:
             self._state.put(change.key, Item(change.version, change.data))
 
-    def _moved(self, changes: list[Change], position: Position, cursor: Cursor) -> Batch | None:
+    def _moved(
+        self, changes: list[Change], position: Position, cursor: Cursor, exact: bool
+    ) -> Batch | None:
         reset = self.position.lineage not in (0, position.lineage)
         same = not changes and position == self.position
         self.position, self._cursor = position, cursor
         self.counts["changes"] += len(changes)
-        return None if same else Batch(tuple(changes), position, reset)
+        return None if same else Batch(tuple(changes), position, reset, exact)
 
     def _advanced(self, cursor: Cursor) -> Batch | None:
         entry, self._advance = self._advance, None
         if entry is None or (entry.epoch, entry.seq) != cursor:
             return None
-        return self._moved([], entry.position, cursor)
+        return self._moved([], entry.position, cursor, exact=True)
 
     def _look_for_gap(self, cursor: Cursor) -> None:
         if self.phase is not Phase.LIVE or self._seen.epoch != cursor.epoch:
@@ -414,7 +417,8 @@ class FollowerCore:
         changes, refused = round_.stage.commit(self._state, self.position, round_.position)
         if refused:
             self._problem("object goes back", refused)
-        batch = self._moved(changes, round_.position, Cursor(round_.epoch, round_.seq))
+        cursor = Cursor(round_.epoch, round_.seq)
+        batch = self._moved(changes, round_.position, cursor, exact=False)
         self._go_live()
         return batch
 

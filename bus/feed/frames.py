@@ -1,8 +1,9 @@
 """A frame: the step from one published state to the next, or a part of it (`more`).
 
-    [epoch, seq, lineage, version, more, ops]
+    [epoch, seq, lineage, version, flags, ops]      flags: 1 more, 2 inexact
 
-The position holds after the last frame of a step; the others of the step repeat it.
+The position holds after the last frame of a step; the others of the step repeat it. A step is
+*exact* if it names every change between the two states, not only what is left of them in the end.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from bus.feed.settings import FeedSettings
 from bus.feed.types import Position
 from bus.feed.wire import Kind, open_sealed, seal
 
+_MORE, _INEXACT = 1, 2
+
 
 class Frame(NamedTuple):
     epoch: int
@@ -24,6 +27,7 @@ class Frame(NamedTuple):
     more: bool  # the step goes on in the next frame: nothing of it may be shown yet
     ops: list[Op]
     size: int = 0  # bytes of content, about: what it costs to keep
+    exact: bool = True
 
     @property
     def at(self) -> tuple[int, int]:
@@ -32,7 +36,8 @@ class Frame(NamedTuple):
 
 def encode_frame(frame: Frame, settings: FeedSettings) -> bytes:
     where = frame.position
-    content = [frame.epoch, frame.seq, where.lineage, where.version, int(frame.more), frame.ops]
+    flags = (_MORE if frame.more else 0) | (0 if frame.exact else _INEXACT)
+    content = [frame.epoch, frame.seq, where.lineage, where.version, flags, frame.ops]
     return seal(Kind.FRAME, content, settings)
 
 
@@ -41,9 +46,13 @@ def decode_frame(data: bytes, settings: FeedSettings) -> Frame:
     content = open_sealed(Kind.FRAME, data, settings)
     if not isinstance(content, list) or len(content) != 6 or not all(map(is_count, content[:5])):
         raise DecodeError("frame out of contract", data)
-    epoch, seq, lineage, version, more, ops = content
+    epoch, seq, lineage, version, flags, ops = content
+    if flags > (_MORE | _INEXACT):
+        raise DecodeError("frame out of contract", data)
     check_ops(ops, data, settings.max_object)
-    return Frame(epoch, seq, Position(lineage, version), bool(more), ops, sum(map(size_of, ops)))
+    size = sum(map(size_of, ops))
+    where, more, exact = Position(lineage, version), bool(flags & _MORE), not flags & _INEXACT
+    return Frame(epoch, seq, where, more, ops, size, exact)
 
 
 def split_ops(ops: list[Op], limit: int) -> Iterator[list[Op]]:

@@ -70,11 +70,14 @@ class PublisherCore:
         self._state = State(items)
         self.position = position
 
-    def publish(self, changes: Iterable[Change], position: Position) -> Published:
+    def publish(
+        self, changes: Iterable[Change], position: Position, exact: bool = True
+    ) -> Published:
         """Applies `changes`, after which `position` holds. Versions grow within a lineage; what is
         not newer than what is held is dropped. With a higher lineage the changes turn the old
         state into the new one. The first step ever is announced but not sent: followers may have
-        most of it and sync by difference. Raises ValueError for a lower lineage.
+        most of it and sync by difference. Not `exact`: there may have been more changes than these
+        since our position (see `Batch`). Raises ValueError for a lower lineage.
         """
         if position.lineage < max(1, self.position.lineage):
             raise ValueError(f"feed {self.name}: {position} after {self.position}")
@@ -83,13 +86,17 @@ class PublisherCore:
         reduced = reduce_changes(self.items, changes, self.settings.max_object, rebase)
         self.stale += reduced.stale
         ops = [self._apply(change) for change in reduced.changes]
-        if position.is_ahead_of(self.position):
+        exact = exact and reduced.exact
+        moved = position.is_ahead_of(self.position)
+        if moved:
             self.position = position
         if rebase:
             self._history.clear()
         if first:
             return Published(self.announce(), reduced.refused)
-        frames = self._frames(ops) if ops or rebase else []
+        # A tick may tell that nothing has changed, but not that something may have.
+        is_due = ops or rebase or (moved and not exact)
+        frames = self._frames(ops, exact) if is_due else []
         return Published(frames, reduced.refused)
 
     def announce(self) -> list[bytes]:
@@ -120,12 +127,13 @@ class PublisherCore:
             self._state.put(change.key, Item(change.version, change.data))
         return op
 
-    def _frames(self, ops: list[Op]) -> list[bytes]:
+    def _frames(self, ops: list[Op], exact: bool = True) -> list[bytes]:
         parts = list(split_ops(ops, self.settings.frame_bytes))
         frames = []
         for index, part in enumerate(parts, start=1):
             self.seq += 1
-            frame = Frame(self.epoch, self.seq, self.position, index < len(parts), part)
+            more = index < len(parts)
+            frame = Frame(self.epoch, self.seq, self.position, more, part, exact=exact)
             data = encode_frame(frame, self.settings)
             self._ring.add(self.seq, data)
             frames.append(data)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from bus.api import Bus, Message
 from bus.clock import awake_time
@@ -17,6 +18,12 @@ from bus.feed.tick import TickEntry, encode_tick
 from bus.feed.types import Change, FeedSubjects, Item, Position
 
 _FLUSH_SECONDS = 2.0  # a black-holed link is noticed by then
+
+
+class _Step(NamedTuple):
+    changes: list[Change]
+    position: Position
+    exact: bool
 
 
 class FeedPublisher(Running):
@@ -47,7 +54,7 @@ class FeedPublisher(Running):
         self._age = age
         self._clock = clock
         self._queued_since = 0.0  # clock time, while there is something in the queue
-        self._queue: deque[tuple[list[Change], Position]] = deque()
+        self._queue: deque[_Step] = deque()
         self._queued = 0  # bytes
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -69,7 +76,9 @@ class FeedPublisher(Running):
         self.core.restore(items, position)
         self._last = position
 
-    async def publish(self, changes: Iterable[Change], position: Position) -> tuple[str, ...]:
+    async def publish(
+        self, changes: Iterable[Change], position: Position, exact: bool = True
+    ) -> tuple[str, ...]:
         """Applies `changes`, after which `position` holds; see `PublisherCore.publish`.
 
         Returns once they are queued: alone they go out at once, behind a frame in flight they go
@@ -82,7 +91,7 @@ class FeedPublisher(Running):
         self._last = max(self._last, position, key=lambda p: (p.lineage, p.version))
         if not self._queue:
             self._queued_since = self._clock()
-        self._queue.append((batch, position))
+        self._queue.append(_Step(batch, position, exact))
         self._queued += sum(map(_weight, batch))
         self._idle.clear()
         self._wake.set()
@@ -119,25 +128,25 @@ class FeedPublisher(Running):
 
     async def _pump(self) -> None:
         while self._queue:
-            changes, position = self._take()
-            sent = await self._send(self.core.publish(changes, position).frames)
+            sent = await self._send(self.core.publish(*self._take()).frames)
             if not self._queue:
                 self._idle.set()
             if sent:
                 await self._flush()
 
-    def _take(self) -> tuple[list[Change], Position]:
+    def _take(self) -> _Step:
         """All that is queued, but a step into another lineage goes alone."""
-        changes, position = self._queue.popleft()
+        changes, position, exact = self._queue.popleft()
         if position.lineage == self.core.position.lineage:
-            while self._queue and self._queue[0][1].lineage == position.lineage:
-                more, later = self._queue.popleft()
-                changes += more
-                position = max(position, later, key=lambda p: p.version)
+            while self._queue and self._queue[0].position.lineage == position.lineage:
+                more = self._queue.popleft()
+                changes += more.changes
+                position = max(position, more.position, key=lambda p: p.version)
+                exact = exact and more.exact
         self._queued -= sum(map(_weight, changes))
         if self._queued <= self.core.settings.queue_bytes:
             self._room.set()
-        return changes, position
+        return _Step(changes, position, exact)
 
     async def _send(self, frames: list[bytes]) -> bool:
         for index, frame in enumerate(frames):

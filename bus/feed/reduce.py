@@ -12,6 +12,7 @@ class Reduced(NamedTuple):
     changes: list[Change]
     refused: tuple[str, ...]  # keys of objects over the bound
     stale: int  # changes older than what is held
+    exact: bool  # no object came and went without being named
 
 
 class _Net(NamedTuple):
@@ -35,7 +36,7 @@ def reduce_changes(
     """
     nets: dict[str, _Net] = {}
     refused: dict[str, None] = {}
-    stale = 0
+    stale, exact = 0, True
     for change in changes:
         refused.pop(change.key, None)
         if change.data is not None and len(change.data) > max_object:
@@ -44,11 +45,11 @@ def reduce_changes(
         if not rebase and _is_stale(change, nets.get(change.key), items.get(change.key)):
             stale += 1
         else:
-            _add(nets, change, items)
+            exact = _add(nets, change, items) and exact
     ordered = [change for net in nets.values() for change in net if change is not None]
     if not rebase:
         ordered.sort(key=lambda change: change.version)
-    return Reduced(ordered, tuple(refused), stale)
+    return Reduced(ordered, tuple(refused), stale, exact)
 
 
 def _is_stale(change: Change, net: _Net | None, held: Item | None) -> bool:
@@ -57,9 +58,13 @@ def _is_stale(change: Change, net: _Net | None, held: Item | None) -> bool:
     return change.version < known if change.data is None else change.version <= known
 
 
-def _add(nets: dict[str, _Net], change: Change, items: Mapping[str, Item]) -> None:
+def _add(nets: dict[str, _Net], change: Change, items: Mapping[str, Item]) -> bool:
+    """False where it takes back a put that nobody will hear of."""
     net = nets.pop(change.key, _Net(None, None))
     if change.data is not None:
         nets[change.key] = _Net(net.delete, change)
     elif change.key in items:
         nets[change.key] = _Net(change, None)
+    else:
+        return net.put is None
+    return True

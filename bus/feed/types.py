@@ -42,11 +42,16 @@ class Batch:
     `reset` is true where the lineage changed: versions may have gone back, so consumers must not
     present the changes as a continuation (watchers get 410 and list anew). After a reset `changes`
     turn the old state into the new one all the same.
+
+    `exact` is false where only the difference of two states is known: what came and went between
+    them is not named, nor when the rest took place. It began or passed somewhere on its way here by
+    a difference, a snapshot or a list.
     """
 
     changes: tuple[Change, ...]
     position: Position
     reset: bool = False
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,9 @@ class SourceFeed:
         entered = batch.whole and self._enter_lineage(batch)
         self._making.memory.note(self.resource.feed, batch.version, self.reflector.uid)
         position = Position(self.lineage, batch.version)
-        self._note_oversized(batch, await self.publisher.publish(batch.changes, position))
+        # A list tells what there is, not what came and went since the last one.
+        publishing = self.publisher.publish(batch.changes, position, exact=not batch.whole)
+        self._note_oversized(batch, await publishing)
         if entered:
             self._on_lineage()
 

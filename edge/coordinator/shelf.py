@@ -88,7 +88,7 @@ class Shelf:
 
     async def _on_batch(self, batch: Batch) -> None:
         await self._commit(batch)
-        await self.publisher.publish(self._to_publish(batch), batch.position)
+        await self.publisher.publish(self._to_publish(batch), batch.position, batch.exact)
         if self._after is not None:
             await self._after(batch)
 

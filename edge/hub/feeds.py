@@ -54,7 +54,7 @@ class FollowedResource:
         if batch.reset:
             self.cache.reset(batch.changes, version)
         elif self.cache.filled:
-            self.cache.apply(batch.changes, version)
+            self.cache.apply(batch.changes, version, batch.exact)
         elif self.follower is not None:
             self.cache.replace(self.follower.items, version)
         self.progress.moved()

@@ -111,7 +111,7 @@ class Publisher:
         """Jumps to the newest state by a list, as after a broken watch."""
         self.at = len(self.source.log) - 1
         position = self.source.log[-1][1]
-        return self._publish(self._turn_into(position), position)
+        return self._publish(self._turn_into(position), position, exact=False)
 
     def restart(self, epoch: int, back: int, restored: bool) -> list[bytes]:
         """A new process, which may know a little less than the old one did."""
@@ -134,10 +134,12 @@ class Publisher:
         items = dict(self.core.items)
         return difference(items, self.source.truth[position], position.version)
 
-    def _publish(self, changes: Iterable[Change], position: Position) -> list[bytes]:
+    def _publish(
+        self, changes: Iterable[Change], position: Position, exact: bool = True
+    ) -> list[bytes]:
         if position.lineage == 0:
             return []
-        frames = self.core.publish(changes, position).frames
+        frames = self.core.publish(changes, position, exact).frames
         self.check()
         return frames
 
@@ -161,6 +163,8 @@ class Consumer:
         assert batch.reset is turned
         if batch.position.lineage == self._position.lineage:
             self._check_versions(batch)
+            if batch.exact:
+                self._check_named(batch)
         else:
             self._versions.clear()
         for change in batch.changes:
@@ -175,6 +179,20 @@ class Consumer:
         versions = [change.version for change in batch.changes]
         assert versions == sorted(versions)
         assert all(self._position.version < v <= batch.position.version for v in versions)
+
+    def _check_named(self, batch: Batch) -> None:
+        """Whoever was between is brought to the end by the changes behind its version alone."""
+        lineage, end = batch.position.lineage, batch.position.version
+        for version in range(self._position.version + 1, end):
+            between = self._truth.get(Position(lineage, version))
+            if between is None:
+                continue
+            state: dict[str, Item | None] = dict(between)
+            for key, at, data in batch.changes:
+                if at > version:
+                    state[key] = None if data is None else Item(at, data)
+            found = {key: item for key, item in state.items() if item is not None}
+            assert found == self._truth[batch.position]
 
     def _apply(self, change: Change) -> None:
         last = self._versions.get(change.key, -1)

@@ -67,6 +67,54 @@ def test_frames_are_batches_and_share_no_copies() -> None:
     assert follower.items["default/a"].data is batch.changes[0].data
 
 
+def test_frames_replays_and_ticks_are_exact_unless_marked() -> None:
+    publisher, follower = pair()
+    first = publisher.publish([put("a", 1_000_101)], at(1_000_101)).frames
+    listed = publisher.publish([put("a", 1_000_102)], at(1_000_105), exact=False).frames
+    publisher.publish([], at(1_000_110))
+    again = FollowerCore("feed")
+    again.restore(dict(follower.items), follower.position, follower.upstream)
+    live = hand_over(first + listed, follower)
+    assert follower.on_tick(publisher.tick_entry())
+    for batches in ([*live, follower.next_batch()], converse(publisher, again).batches):
+        assert [batch.exact for batch in batches if batch][:2] == [True, False]
+    assert again.counts["sync.replay"] == 1
+    assert again.on_tick(publisher.tick_entry())
+    advanced = again.next_batch()
+    assert advanced is not None
+    assert (advanced.position, advanced.exact) == (at(1_000_110), True)
+
+
+def test_a_step_in_parts_is_exact_only_as_a_whole() -> None:
+    _, follower = pair()
+    epoch, seq = follower._cursor or (0, 0)
+    frames = [
+        Frame(epoch, seq + 1, at(1_000_110), True, [["a", 1_000_101, b"a"]], exact=False),
+        Frame(epoch, seq + 2, at(1_000_110), False, [["b", 1_000_102, b"b"]]),
+    ]
+    (batch,) = hand_over([encode_frame(frame, SETTINGS) for frame in frames], follower)
+    assert not batch.exact
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_a_sync_brought_is_not_exact(changed: bool) -> None:
+    """Not even where nothing differs: something may have come and gone."""
+    publisher, follower = pair()
+    again = successor(publisher)
+    again.publish([put("a", 1_000_150)] if changed else [], at(1_000_160))
+    versions = iter([1_000_170])  # a frame that overtakes the answer, and goes into the same batch
+
+    def between() -> list[bytes]:
+        return [f for v in versions for f in again.publish([put("b", v)], at(v)).frames]
+
+    follower.ask()
+    batch = converse(again, follower, between=between).batches[0]
+    assert (batch.exact, bool(follower.counts["sync.buckets"])) == (False, changed)
+    assert batch.position == at(1_000_170)
+    fresh = FollowerCore("feed")
+    assert not converse(again, fresh).batch.exact
+
+
 def test_duplicates_do_nothing() -> None:
     publisher, follower = pair()
     frames = publisher.publish([put("a", 1_000_101)], at(1_000_101)).frames

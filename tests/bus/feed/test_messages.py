@@ -61,6 +61,18 @@ def test_a_frame_comes_back() -> None:
     assert read.size > 500
 
 
+@pytest.mark.parametrize(("more", "exact"), [(True, False), (False, True), (False, False)])
+def test_flags_of_a_frame_cost_nothing(more: bool, exact: bool) -> None:
+    data = encode_frame(Frame(99, 5, WHERE, more, [], exact=exact), BOUNDS)
+    assert len(data) == len(encode_frame(Frame(99, 5, WHERE, False, []), BOUNDS))
+    assert decode_frame(data, BOUNDS)[3:] == (more, [], 0, exact)
+
+
+def test_flags_that_nobody_knows_are_out_of_contract() -> None:
+    with pytest.raises(DecodeError, match="contract"):
+        decode_frame(seal(Kind.FRAME, [99, 5, 1, 1, 4, []], BOUNDS), BOUNDS)
+
+
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_request_comes_back(request_: Request) -> None:
     assert decode_request(encode_request(request_, BOUNDS), BOUNDS) == request_

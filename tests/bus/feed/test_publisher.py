@@ -64,6 +64,30 @@ def test_nothing_new_makes_no_frame_but_moves_the_list_version() -> None:
     assert core.position == Position(1, 120)
 
 
+def test_every_frame_of_an_inexact_step_is_marked_and_no_other() -> None:
+    core = publisher()
+    exact = core.publish([Change("a", 101, b"a")], Position(1, 101)).frames
+    changes = [Change(f"n{i}", 102 + i, noise(i)) for i in range(12)]
+    inexact = core.publish(changes, Position(1, 120), exact=False).frames
+    assert [decode_frame(f, SETTINGS).exact for f in exact] == [True]
+    assert [decode_frame(f, SETTINGS).exact for f in inexact] == [False] * len(inexact)
+    assert len(inexact) > 2
+    assert list(ask(core, Replay(1, 77, core.seq - 1)).frames) == inexact[-1:]
+
+
+def test_a_step_that_may_have_hidden_something_makes_a_frame_even_if_nothing_is_left_of_it() -> (
+    None
+):
+    core = publisher(1)
+    (listed,) = core.publish([], Position(1, 110), exact=False).frames
+    came_and_went = [Change("x", 111, b"x"), Change("x", 112, None)]
+    (merged,) = core.publish(came_and_went, Position(1, 112)).frames
+    for data, version in ((listed, 110), (merged, 112)):
+        frame = decode_frame(data, SETTINGS)
+        assert (frame.ops, frame.exact, frame.position) == ([], False, Position(1, version))
+    assert core.publish([], Position(1, 112), exact=False).frames == []
+
+
 def test_a_large_step_is_split_and_only_its_end_claims_it() -> None:
     core = publisher()
     changes = [Change(f"n{i}", 101 + i, noise(i)) for i in range(12)]

@@ -31,7 +31,7 @@ def test_what_came_and_went_leaves_nothing() -> None:
 
 def test_stale_changes_are_dropped_and_counted() -> None:
     old = [Change("a", 5, b"again"), Change("a", 4, b"older"), Change("b", 5, None)]
-    assert reduce_changes(HELD, old, 10, False) == ([], (), 3)
+    assert reduce_changes(HELD, old, 10, False) == ([], (), 3, True)
     assert reduced(Change("a", 5, None)) == [Change("a", 5, None)]
 
 
@@ -47,7 +47,20 @@ def test_another_lineage_may_go_back() -> None:
 def test_a_too_large_object_counts_as_deleted() -> None:
     large = bytes(11)
     found = reduce_changes(HELD, [Change("a", 7, large), Change("c", 8, large)], 10, False)
-    assert found == ([Change("a", 7, None)], ("a", "c"), 0)
+    assert found == ([Change("a", 7, None)], ("a", "c"), 0, True)
     mended = reduce_changes(HELD, [Change("a", 7, large), Change("a", 8, b"ok")], 10, False)
     assert mended.refused == ()
     assert mended.changes[-1] == Change("a", 8, b"ok")
+
+
+def test_what_came_and_went_is_named_by_nothing_so_the_rest_is_not_exact() -> None:
+    def is_exact(*changes: Change) -> bool:
+        return reduce_changes(HELD, changes, 10, False).exact
+
+    assert not is_exact(Change("c", 7, b"c7"), Change("c", 8, None))
+    assert not is_exact(Change("c", 7, b"c7"), Change("c", 8, None), Change("c", 9, b"c9"))
+    assert not is_exact(Change("c", 7, b"c7"), Change("c", 8, bytes(11)))
+    assert is_exact(Change("c", 7, b"c7"), Change("c", 8, b"c8"))
+    assert is_exact(Change("c", 7, None))
+    assert is_exact(Change("a", 7, b"a7"), Change("a", 8, None))
+    assert is_exact(Change("a", 7, None), Change("a", 8, b"a8"), Change("a", 9, None))

@@ -192,6 +192,22 @@ class HeldBus(MemoryBus):
         await self.go_on.wait()
 
 
+async def test_what_goes_together_with_a_list_is_no_more_exact(memory: Memory) -> None:
+    publisher, taken = memory.stand.publisher(), Taken()
+    memory.stand.follower(taken.take)
+    await publisher.publish([put("a", 1)], at(1))
+    await taken.until(at(1))
+    await publisher.publish([put("a", 2)], at(2))
+    await taken.until(at(2))
+    later = [publisher.publish([put("a", v)], at(v), exact=v != 4) for v in (3, 4, 5)]
+    await asyncio.gather(*later)
+    await taken.until(at(5))
+    assert [(b.position.version, b.exact) for b in taken.batches[1:]] == [(2, True), (5, False)]
+    await publisher.publish([put("a", 6)], at(6))
+    await taken.until(at(6))
+    assert taken.batches[-1].exact
+
+
 async def test_a_full_queue_makes_the_caller_wait() -> None:
     bus = HeldBus(MemoryBroker(), "cloud")
     publisher = FeedPublisher(bus, CLOUD, NAME, FeedSettings(queue_bytes=1000))

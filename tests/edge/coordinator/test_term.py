@@ -101,6 +101,36 @@ async def test_a_hub_follows_what_the_term_was_told() -> None:
         await hub.stop()
 
 
+async def test_hubs_hear_which_steps_may_have_hidden_something() -> None:
+    """The cloud's list, the coordinator's own sync by difference: all the rest is told exactly."""
+    heard: dict[int, bool] = {}
+
+    async def watch(batch: Batch) -> None:
+        heard[batch.position.version] = batch.exact
+
+    async with a_pool() as pool, running(pool.term(MemoryTable(), 1)) as term:
+        hub = pool.hub(watch)
+        hub.start()
+        await pool.things.put("a", 5, b"five")
+        await until(lambda: hub.position == Position(1, 5), "the hub is there")
+        await pool.things.put("a", 6, b"six")
+        await until(lambda: 6 in heard, "a change")
+        await pool.things.publisher.publish((), Position(1, 10), exact=False)
+        await until(lambda: 10 in heard, "a list without a difference")
+        pool.cloud_broker.cut(pool.uplink)
+        await pool.things.put("short-lived", 11, b"eleven")
+        await pool.things.delete("short-lived", 12)
+        await pool.things.put("a", 13, b"thirteen")
+        term.shelves["things"].follower.core._distrust(None)  # its next sync is by difference
+        pool.cloud_broker.heal(pool.uplink)
+        await until(lambda: 13 in heard, "what the sync brought")
+        await pool.things.put("a", 14, b"fourteen")
+        await until(lambda: 14 in heard, "a change again")
+        await hub.stop()
+    assert {v: heard[v] for v in (6, 10, 13, 14)} == {6: True, 10: False, 13: False, 14: True}
+    assert not {11, 12} & heard.keys()
+
+
 async def test_feeds_come_and_go_with_the_catalog() -> None:
     async with a_pool() as pool, running(pool.term(MemoryTable(), 1)) as term:
         await until(lambda: set(term.shelves) == {CATALOG, "things"}, "both shelves are open")

@@ -15,7 +15,7 @@ from actors.kube import builtin
 from actors.kube.resource import Column, Resource
 from actors.kube.watchcache import TooOld, WatchCache
 from bus import subjects
-from bus.feed import FeedSettings
+from bus.feed import Change, FeedSettings, Position
 from bus.memory import MemoryBroker, MemoryBus
 from edge.hub.backend import HubBackend
 from edge.hub.feeds import CATALOG, FollowedResource, HubFeeds, Making, Upstream
@@ -116,6 +116,26 @@ async def test_a_resource_that_goes_ends_its_watches_and_comes_back_unknown() ->
         assert await world.followed(0) is not followed
         with pytest.raises(TooOld):  # what was deleted meanwhile is not known here
             (await world.followed(0)).cache.watch(11)
+
+
+async def test_who_was_ahead_of_a_step_that_is_not_exact_must_list_anew() -> None:
+    """What it saw elsewhere may have come and gone within that step: it would keep it for ever."""
+    async with a_hub() as world:
+        followed = await world.followed()
+        ahead = followed.cache.watch(15)
+        step = [Change("default/b", 18, OBJECT % b"b")]
+        await world.objects.publisher.publish(step, Position(1, 20), exact=False)
+        await world.followed(2)
+        for attempt in (ahead.take, lambda: followed.cache.watch(15)):
+            with pytest.raises(TooOld):
+                attempt()
+        followed.cache.watch(10)
+        again = followed.cache.watch(25)
+        await world.objects.put("default/c", 30, OBJECT % b"c")
+        await world.followed(3)
+        taken = again.take()
+        assert taken is not None
+        assert [event.key for event in taken.events] == ["default/c"]
 
 
 async def test_resources_are_known_once_the_catalog_is_followed() -> None:
