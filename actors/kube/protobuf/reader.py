@@ -50,10 +50,13 @@ class Reader:
 
     def _pairs(self, data: bytes) -> Iterator[tuple[int, wire.Value]]:
         for pair in wire.pairs(data):
-            self._left -= 1
-            if self._left < 0:
-                raise Undecodable("too many fields")
+            self._count()
             yield pair
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Undecodable("too many fields")
 
     def _take(self, found: Object, field: Field, value: wire.Value) -> None:
         if field.many is Many.LIST:
@@ -77,6 +80,7 @@ class Reader:
     def _packed(self, type_: str, data: bytes) -> list[Any]:
         numbers, at = [], 0
         while at < len(data):
+            self._count()
             number, at = wire.varint(data, at)
             numbers.append(_scalar(type_, number))
         return numbers

@@ -36,8 +36,8 @@ def default(service: Object, old: Object | None) -> None:
         config.setdefault("timeoutSeconds", 10800)
     for port in spec.get("ports", ()):
         port.setdefault("protocol", "TCP")
-        if "port" in port:
-            port.setdefault("targetPort", port["port"])
+        if "port" in port and port.get("targetPort", 0) in (0, ""):  # 0 is Go's "not set"
+            port["targetPort"] = port["port"]
     was = (old or {}).get("spec", {})
     _drop_what_the_type_has_not(spec, was)
     if spec["type"] != "ExternalName":

@@ -164,3 +164,42 @@ async def test_server_side_apply_is_refused_clearly(kubectl: Kubectl) -> None:
     code, _, err = await kubectl.run("apply", "--server-side", "-f", "-", stdin=service())
     assert code == 1
     assert "Server-side apply not available on the server" in err
+
+
+GENERATED = (
+    "namespace demo",
+    "configmap settings -n demo --from-literal=a=1",
+    "secret generic keys -n demo --from-literal=user=admin",
+    "serviceaccount robot -n demo",
+    "service nodeport web -n demo --tcp=80:8080 --tcp=443",
+    "service externalname out -n demo --external-name=example.com",
+)
+
+
+async def test_generators(kubectl: Kubectl) -> None:
+    """They send protobuf (since kubectl 1.32), all else is JSON."""
+    for command in GENERATED:
+        assert "created" in await kubectl("create", *command.split())
+    config = await kubectl.read("get", "configmap", "settings", "-n", "demo")
+    assert config["data"] == {"a": "1"}
+    secret = await kubectl.read("get", "secret", "keys", "-n", "demo")
+    assert secret["data"] == {"user": "YWRtaW4="}
+    assert secret["type"] == "Opaque"
+    service = await kubectl.read("get", "service", "web", "-n", "demo")
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == [8080, 443]
+    assert service["spec"]["type"] == "NodePort"
+    code, _, err = await kubectl.run("create", *GENERATED[1].split())
+    assert code == 1
+    assert 'configmaps "settings" already exists' in err
+
+
+async def test_a_copied_pod(kubectl: Kubectl) -> None:
+    """`debug` reads a pod as JSON and creates a changed one as protobuf."""
+    await kubectl("create", "-f", "-", stdin=pod(terminationGracePeriodSeconds=0))
+    await kubectl("debug", "p", "--copy-to=q", "--set-image=*=nginx:2", "--profile=general")
+    old, new = await kubectl.read("get", "pod", "p"), await kubectl.read("get", "pod", "q")
+    assert new["spec"]["containers"][0]["image"] == "nginx:2"
+    for each in (old, new):
+        each["spec"]["containers"][0].pop("image")
+    assert new["spec"]["containers"] == old["spec"]["containers"]
+    assert new["spec"]["terminationGracePeriodSeconds"] == 0

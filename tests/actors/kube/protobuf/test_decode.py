@@ -119,10 +119,19 @@ def test_undecodable(body: bytes, told: str) -> None:
     assert told in str(caught.value)
 
 
-def test_too_many_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        enveloped("v1", "ConfigMap", sent(2, b"") * 20),
+        enveloped("v1", "ConfigMap", sent(2, sent(1, b"") * 20)),
+        enveloped("v1", "Pod", sent(2, sent(14, sent(4, b"\1" * 20)))),
+    ],
+)
+def test_too_many_fields(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decode(body)
     monkeypatch.setattr(protobuf, "MAX_FIELDS", 20)
     with pytest.raises(Undecodable, match="too many fields"):
-        config_map(sent(2, b"") * 20)
+        decode(body)
 
 
 def test_zeros_are_told_where_go_tells_them() -> None:
