@@ -6,7 +6,7 @@ A watcher is a cursor into the window, so an event costs the same for one watche
 thousand, and a slow watcher holds nothing: when it has fallen too far behind, it alone is cut off.
 
 Steps that came by difference leave a gap: of what came and went between its ends nothing is known
-here. A client whose version lies within one (it has it from elsewhere) must list anew.
+here. A client whose version lies within one must list anew, unless it may have it from us.
 
 A state of the past that is still in the window can be read again (`snapshot(version)`), which is
 what pages of one consistent list need; nothing is kept for them.
@@ -178,6 +178,7 @@ class Watcher:
         while (taken := cache._taken(self._cursor)) is not None:
             self._cursor = taken.end
             self._after = max(self._after, taken.events[-1].version)
+            cache.gaps.tell(self._after)
             if self._skip < taken.events[0].version:
                 return taken
             if self._skip < taken.events[-1].version:
@@ -196,7 +197,7 @@ class Watcher:
         cache = self._cache
         if cache.generation != self._generation:
             return True
-        return self._skip > 0 and cache.gaps.end_of(self._skip) is not None
+        return self._skip > 0 and cache.gaps.of(self._skip) is not None
 
 
 class WatchCache:
@@ -390,9 +391,21 @@ class WatchCache:
         """Raises TooOld where the window does not tell all that came behind the version."""
         if version < self._floor:
             raise TooOld(version, self._floor)
-        end = self.gaps.end_of(version)
-        if end is not None:
-            raise TooOld(version, end)
+        gap = self.gaps.of(version)
+        if gap is not None:
+            raise TooOld(version, gap.new)
+
+    def _was_told(self, version: int) -> bool:
+        """Whether a client may have come to `version` by an event of ours within a gap.
+
+        A connection that breaks in the middle of a step by difference must not cost its client a
+        list. (A client from elsewhere that stopped at the very same event cannot be told apart.)
+        """
+        gap = self.gaps.of(version)
+        if gap is None or version > gap.told:
+            return False
+        index = bisect_left(self._events, version, key=attrgetter("version"))
+        return index < len(self._events) and self._events[index].version == version
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The state at a version (None: now). Raises TooOld, also for versions not yet reached."""
@@ -439,7 +452,8 @@ class WatchCache:
             raise TooOld(after or self.version, self.version)
         if after is None:
             return Watcher(self, self.end, self.version, filter_)
-        self._check_known(after)
+        if not self._was_told(after):
+            self._check_known(after)
         start = bisect_right(self._events, after, key=attrgetter("version"))
         return Watcher(self, self._first + start, after, filter_)
 

@@ -26,6 +26,11 @@ def filled(*names: str, **limits: int) -> WatchCache:
     return cache
 
 
+def _end(gaps: Gaps, version: int) -> int | None:
+    gap = gaps.of(version)
+    return gap.new if gap is not None else None
+
+
 def told(watcher: Watcher) -> list[tuple[str, int]]:
     """What a client is told until now: keys and versions."""
     seen = []
@@ -42,9 +47,9 @@ def test_a_gap_is_what_lies_strictly_between() -> None:
     gaps.add(100, 160)
     gaps.add(160, 161)  # there is nothing between
     gaps.add(170, 180)
-    assert [gaps.end_of(v) for v in (100, 101, 159, 160, 165, 170)] == [None, 160, 160, *[None] * 3]
-    assert gaps.end_of(175) == 180
-    assert gaps.end_of(500) is None
+    assert [_end(gaps, v) for v in (100, 101, 159, 160, 165, 170)] == [None, 160, 160, *[None] * 3]
+    assert _end(gaps, 175) == 180
+    assert _end(gaps, 500) is None
     assert len(gaps) == 2
 
 
@@ -55,7 +60,7 @@ def test_gaps_below_the_floor_are_forgotten() -> None:
     gaps.forget(159)
     assert len(gaps) == 2
     gaps.forget(160)
-    assert (len(gaps), gaps.end_of(150), gaps.end_of(175)) == (1, None, 180)
+    assert (len(gaps), _end(gaps, 150), _end(gaps, 175)) == (1, None, 180)
 
 
 def test_too_many_gaps_grow_together_and_hide_none() -> None:
@@ -63,8 +68,8 @@ def test_too_many_gaps_grow_together_and_hide_none() -> None:
     for old in range(0, 10_000, 10):
         gaps.add(old, old + 5)
     assert len(gaps) < 100
-    assert all(gaps.end_of(old + 2) for old in range(0, 10_000, 10))
-    assert gaps.end_of(9_987) is None
+    assert all(_end(gaps, old + 2) for old in range(0, 10_000, 10))
+    assert _end(gaps, 9_987) is None
 
 
 # -- who is ahead when the cache crosses one ------------------------------------------------------
@@ -194,7 +199,7 @@ def come(cache: WatchCache, after: int) -> list[tuple[int, Watcher]]:
     try:
         return [(after, cache.watch(after))]
     except TooOld:
-        assert cache.gaps.end_of(after) is not None
+        assert _end(cache.gaps, after) is not None
         return []
 
 
@@ -220,6 +225,23 @@ def check(cache: WatchCache, states: dict[int, Keys], after: int, watcher: Watch
                 if event.new is not None:
                     state[event.key] = event.new.version
     except TooOld:
-        assert cache.gaps.end_of(after) is not None
+        assert _end(cache.gaps, after) is not None
         return
     assert state == states[max(after, cache.version)]
+
+
+def test_who_was_told_half_of_a_step_goes_on_behind_it() -> None:
+    """A connection that broke within a step by difference costs its client no list."""
+    cache = filled()
+    watcher = cache.watch(100)
+    changes = [
+        put(CONFIGMAPS, f"default/{name}", at)
+        for name, at in zip("abc", (113, 115, 117), strict=True)
+    ]
+    cache.apply(changes, 120, exact=False)
+    with pytest.raises(TooOld):
+        cache.watch(115)  # nobody was told yet: it must come from elsewhere
+    assert told(watcher) == [("a", 113), ("b", 115), ("c", 117)]
+    assert told(cache.watch(115)) == [("c", 117)]
+    with pytest.raises(TooOld):
+        cache.watch(116)  # no event of ours
