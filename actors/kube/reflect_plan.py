@@ -24,7 +24,7 @@ RELIST_AGAIN = 30.0  # seconds; a second 410 within this time has to wait
 QUICK = 1.0  # seconds a watch may end before its time and still have ended by time
 
 # A first pause of 0.8 to 1.2 s, at last 20 to 30 s; ten good seconds wipe the slate.
-PAUSES = RestartPolicy(first=1.0, factor=2.0, ceiling=25.0, jitter=0.2, settle=10.0)
+PAUSES = RestartPolicy(first=1.0, factor=2.0, ceiling=8.0, jitter=0.2, settle=10.0)
 
 NO_WATCH_LIST = frozenset({400, 405, 422})  # servers before 1.32, and some extension servers
 
