@@ -23,7 +23,8 @@ GARBLED_LIMIT = 2  # endings in a row by unreadable events, then all is listed a
 RELIST_AGAIN = 30.0  # seconds; a second 410 within this time has to wait
 QUICK = 1.0  # seconds a watch may end before its time and still have ended by time
 
-# A first pause of 0.8 to 1.2 s, at last 20 to 30 s; ten good seconds wipe the slate.
+# A first pause of 0.8 to 1.2 s; ten good seconds wipe the slate. At last 6.4 to 9.6 s, where
+# client-go goes to 30: we are one client for all nodes of all pools, and they wait for us.
 PAUSES = RestartPolicy(first=1.0, factor=2.0, ceiling=8.0, jitter=0.2, settle=10.0)
 
 NO_WATCH_LIST = frozenset({400, 405, 422})  # servers before 1.32, and some extension servers
