@@ -13,6 +13,7 @@ from bus.connection import BusSettings
 from bus.feed.settings import FeedSettings
 from bus.keys import NodeKey
 from bus.server import THIN_SILENCE, ServerSettings
+from cloud.apigate.actor import ApiGateSettings
 from cloud.apiserver.server import ApiServerSettings
 from cloud.enrolment.actor import EnrolmentSettings
 from cloud.enrolment.roster import read_roster
@@ -74,12 +75,17 @@ class CloudSite:
             "enrolment", "cloud.enrolment.actor:Enrolment", self._enrolment_settings()
         )
         feeds = ActorSpec("feeds", "cloud.feeds.actor:Feeds", self._feeds_settings())
+        gate = ActorSpec(
+            "apigate",
+            "cloud.apigate.actor:ApiGate",
+            ApiGateSettings(self._access(), self._config.apigate.identities),
+        )
         if self._config.api.embedded is None:
-            return (enrolment, feeds)
+            return (enrolment, feeds, gate)
         api = ActorSpec(
             API_SERVER, "cloud.apiserver.actor:ApiServer", _api_settings(self._config.api.embedded)
         )
-        return (api, enrolment, feeds)
+        return (api, enrolment, feeds, gate)
 
     def _enrolment_settings(self) -> EnrolmentSettings:
         is_ours = self._config.bus.url is None

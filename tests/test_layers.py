@@ -67,9 +67,14 @@ HOMES = {
     "aiohttp": Home(
         "HTTP, served and asked",
         ("actors/health.py", "actors/kube", "actors/demo"),
+        ("cloud/apiserver", "edge/hub"),
+    ),
+    "multidict": Home(
+        "aiohttp's queries and headers",
+        ("actors/kube/serve", "actors/kube/client.py"),
         ("cloud/apiserver",),
     ),
-    "multidict": Home("aiohttp's queries", ("actors/kube/serve",), ("cloud/apiserver",)),
+    "yarl": Home("aiohttp's addresses", ("actors/kube/client.py",)),
     "msgspec": Home(
         "JSON, wherever Kubernetes objects are: a wrapper would only cost time",
         ("actors/kube", "actors/demo", "cloud/apiserver", "cloud/feeds", "edge/hub"),

@@ -1,0 +1,121 @@
+"""The hub's way to the API server: what it does not serve itself goes through ApiGate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from actors.kube.serve.passing import end_to_end, pass_answer
+from actors.kube.status_errors import ApiError, service_unavailable
+from bus.errors import BusDown, BusError, NoResponders, RequestTimeout, StreamBroken
+from bus.stream import Answer, Request, StreamClient
+from edge.hub.resume import Resume
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from actors.kube.serve.api import RequestInfo
+
+RETRY_SECONDS = 1  # what a client is told while the link is down: hubs try every quarter second
+_PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before a watch's next attempts; then the last
+
+
+class Uplink:
+    """Implements `actors.kube.serve.api.Passthrough`. `identities`: component -> user."""
+
+    def __init__(self, client: StreamClient, identities: Callable[[], Mapping[str, str]]) -> None:
+        self._client = client
+        self._identities = identities
+
+    async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        """Raises ApiError."""
+        if request.headers.get("Upgrade"):
+            raise ApiError(501, "NotImplemented", "exec, attach and port-forward: not by this way")
+        body = await request.read()
+        asked = self._asked(request)
+        async with AsyncExitStack() as stack:
+            answer = await self._open(stack, asked, body)
+            chunks: AsyncIterator[bytes] = answer.chunks()
+            if info.verb == "watch" and answer.status == 200:
+                chunks = self._resumed(stack, asked, answer)
+            return await pass_answer(request, answer.status, end_to_end(answer.headers), chunks)
+
+    def _asked(self, request: web.Request) -> Request:
+        agent = request.headers.get("User-Agent", "")
+        component = agent.partition("/")[0]
+        identity = self._identities().get(component, "")
+        headers = end_to_end(request.headers.items())
+        return Request(request.method, request.rel_url.raw_path_qs, headers, identity)
+
+    async def _open(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answer:
+        """Tries twice where that can do no harm. Raises ApiError."""
+        try:
+            return await self._once(stack, asked, body)
+        except (StreamBroken, RequestTimeout, NoResponders) as error:
+            is_harmless = asked.method in ("GET", "HEAD") or isinstance(error, NoResponders)
+            if not is_harmless:
+                raise _as_api_error(error) from error
+        except BusError as error:
+            raise _as_api_error(error) from error
+        try:
+            return await self._once(stack, asked, body)
+        except BusError as error:
+            raise _as_api_error(error) from error
+
+    async def _once(self, stack: AsyncExitStack, asked: Request, body: bytes = b"") -> Answer:
+        return await stack.enter_async_context(self._client.open(asked, body))
+
+    # -- watches ----------------------------------------------------------------------------------
+
+    async def _resumed(
+        self, stack: AsyncExitStack, asked: Request, answer: Answer
+    ) -> AsyncIterator[bytes]:
+        """Whole events, on and on: where a stream breaks, the next goes on behind its last event.
+
+        Raises BusError where the client has to see the break.
+        """
+        headers = dict(answer.headers)
+        is_plain = "Content-Encoding" not in headers
+        resume = Resume(asked.path, headers.get("Content-Type", "") if is_plain else "")
+        while True:
+            try:
+                async for chunk in answer.chunks():
+                    if whole := resume.feed(chunk):
+                        yield whole
+                if rest := resume.rest():
+                    yield rest
+                return
+            except BusError:
+                if not resume.is_possible:
+                    raise
+            await stack.aclose()
+            answer = await self._again(stack, asked, resume)
+            if answer.status != 200:
+                yield await resume.refusal(answer)
+                return
+
+    async def _again(self, stack: AsyncExitStack, asked: Request, resume: Resume) -> Answer:
+        """As long as our client waits. It hears nothing meanwhile, as in a quiet cluster."""
+        tries = 0
+        while True:
+            await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+            await self._client.bus.wait_up()
+            tries += 1
+            request = Request(asked.method, resume.path(), asked.headers, asked.identity)
+            try:
+                answer = await self._once(stack, request)
+            except BusError:
+                continue
+            if answer.status not in (401, 429, 500, 502, 503, 504):
+                return answer
+            await stack.aclose()
+
+
+def _as_api_error(error: BusError) -> ApiError:
+    if isinstance(error, BusDown):
+        return service_unavailable(f"no link to the cloud: {error}", RETRY_SECONDS)
+    if isinstance(error, NoResponders):
+        return service_unavailable(f"the cloud's ApiGate is not there: {error}", RETRY_SECONDS)
+    return ApiError(504, "Timeout", f"the API server's answer did not come: {error}")
