@@ -1,5 +1,4 @@
-"""What a list query is in canonical form, who is cached, who answers whom, and what to evict. Pure.
-"""
+"""Canonical list queries, who is cached, which list answers which, what to evict. Pure."""
 
 from __future__ import annotations
 
@@ -54,9 +53,7 @@ def list_query(
     )
 
 
-def name_query(
-    resource: str, namespace: str, name: str, representation: str = ""
-) -> ListQuery:
+def name_query(resource: str, namespace: str, name: str, representation: str = "") -> ListQuery:
     return ListQuery(
         resource=resource, namespace=namespace, name=name, representation=representation
     )
@@ -100,7 +97,8 @@ def best_cover(held: Iterable[ListQuery], asked: ListQuery) -> ListQuery | None:
 def component_of(user_agent: str) -> str:
     """ "kubelet/v1.32.0 (linux/amd64) kubernetes/70d3cc9" is "kubelet"; "" is nobody known."""
     first = user_agent.split(maxsplit=1)[:1]
-    return first[0].partition("/")[0] if first else ""
+    name = first[0].partition("/")[0] if first else ""
+    return name if name.isascii() and name.isprintable() else ""
 
 
 def is_cached(component: str, agents: Collection[str]) -> bool:
