@@ -77,7 +77,7 @@ HOMES = {
     "yarl": Home("aiohttp's addresses", ("actors/kube/client.py",)),
     "msgspec": Home(
         "JSON, wherever Kubernetes objects are: a wrapper would only cost time",
-        ("actors/kube", "actors/demo", "cloud/apiserver", "cloud/feeds", "edge/hub"),
+        ("actors/kube", "actors/demo", "cloud/apiserver", "cloud/feeds", "edge"),
     ),
     "kubernetes": Home("credentials and addresses of clusters", ("actors/kube/client.py",)),
     "jsonpatch": Home("RFC 6902", ("cloud/apiserver/patch.py",)),

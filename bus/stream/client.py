@@ -35,6 +35,10 @@ class Answer:
         while (chunk := await self._stream.next_chunk()) is not None:
             yield chunk
 
+    def break_off(self, why: str) -> None:
+        """Whoever reads it gets StreamBroken, at once."""
+        self._stream.fail(StreamBroken(why))
+
 
 class StreamClient:
     """Asks for one node. `start` before use, `stop` after it; streams open then are broken."""
@@ -77,9 +81,9 @@ class StreamClient:
     async def stop(self) -> None:
         """Idempotent."""
         self._forget_link()
+        task, self._task = self._task, None
         for stream in list(self._streams.values()):
             stream.fail(StreamBroken("we stop"))
-        task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
@@ -92,6 +96,8 @@ class StreamClient:
 
         Raises BusError: NoResponders where certainly nobody acts on it.
         """
+        if self._task is None:
+            raise BusDown("streams are not open, or not any more")
         stream = _Stream(self, next(self._numbers))
         self._streams[stream.number] = stream
         try:

@@ -189,8 +189,10 @@ class StreamServer:
 
     def _is_callers(self, message: Message) -> bool:
         """Answers go to who asks, whatever inbox he named."""
-        if message.reply.startswith(inbox_prefix(*api_caller(message.subject)) + "."):
-            return message.reply.rpartition(".")[2].isdigit()
+        own = inbox_prefix(*api_caller(message.subject))
+        number = message.reply.rpartition(".")[2]
+        if message.reply.startswith(f"{own}.") and number.isascii() and number.isdigit():
+            return True
         self._refuse(f"{message.subject}: to be answered in {message.reply!r}, not its inbox")
         return False
 

@@ -101,6 +101,7 @@ class Hub(Actor[HubActorSettings]):
         self._app[WATCHES].configure(settings.serve)
 
     async def on_stop(self) -> None:
+        self._uplink.close()
         if self._server is not None:
             await self._server.stop()
         if self._ticks is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from actors.kube.serve.passing import end_to_end, pass_answer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actors.kube.serve.api import RequestInfo
 
 RETRY_SECONDS = 1  # what a client is told while the link is down: hubs try every quarter second
+_PASSING = frozenset({401, 429, 500, 502, 503, 504})  # answers that may be others soon
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before a watch's next attempts; then the last
 
 
@@ -28,6 +29,14 @@ class Uplink:
     def __init__(self, client: StreamClient, identities: Callable[[], Mapping[str, str]]) -> None:
         self._client = client
         self._identities = identities
+        self._watches: set[Answer] = set()
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends watches cleanly, so that their clients go on elsewhere; they are not resumed."""
+        self._closing.set()
+        for answer in self._watches:
+            answer.break_off("the hub stops")
 
     async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         """Raises ApiError."""
@@ -81,36 +90,76 @@ class Uplink:
         resume = Resume(asked.path, headers.get("Content-Type", "") if is_plain else "")
         while True:
             try:
-                async for chunk in answer.chunks():
-                    if whole := resume.feed(chunk):
-                        yield whole
-                if rest := resume.rest():
-                    yield rest
+                async for whole in self._events(answer, resume):
+                    yield whole
                 return
             except BusError:
+                if self._closing.is_set():
+                    return
                 if not resume.is_possible:
                     raise
             await stack.aclose()
-            answer = await self._again(stack, asked, resume)
+            again = await self._again(stack, asked, resume)
+            if again is None:
+                return
+            answer = again
             if answer.status != 200:
                 yield await resume.refusal(answer)
                 return
 
-    async def _again(self, stack: AsyncExitStack, asked: Request, resume: Resume) -> Answer:
-        """As long as our client waits. It hears nothing meanwhile, as in a quiet cluster."""
+    async def _events(self, answer: Answer, resume: Resume) -> AsyncIterator[bytes]:
+        """To the answer's end. Raises BusError."""
+        self._watches.add(answer)
+        try:
+            async for chunk in answer.chunks():
+                if whole := resume.feed(chunk):
+                    yield whole
+            if rest := resume.rest():
+                yield rest
+        finally:
+            self._watches.discard(answer)
+
+    async def _again(self, stack: AsyncExitStack, asked: Request, resume: Resume) -> Answer | None:
+        """As long as our client waits; it hears nothing meanwhile, as in a quiet cluster.
+
+        None when the hub stops.
+        """
         tries = 0
-        while True:
-            await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-            await self._client.bus.wait_up()
+        while not await self._pause(_PAUSES[min(tries, len(_PAUSES) - 1)]):
             tries += 1
             request = Request(asked.method, resume.path(), asked.headers, asked.identity)
             try:
                 answer = await self._once(stack, request)
             except BusError:
                 continue
-            if answer.status not in (401, 429, 500, 502, 503, 504):
+            if answer.status not in _PASSING:
                 return answer
             await stack.aclose()
+        return None
+
+    async def _pause(self, seconds: float) -> bool:
+        """So long, and until there is a link. Whether the hub stops."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        waits = [
+            asyncio.create_task(self._closing.wait(), name="the hub's end"),
+            asyncio.create_task(_until_up(self._client), name="a link"),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.wait(waits)
+        return self._closing.is_set()
+
+
+async def _until_up(client: StreamClient) -> bool:
+    try:
+        await client.bus.wait_up()
+    except BusDown:  # closed for good
+        await asyncio.Event().wait()
+    return True
 
 
 def _as_api_error(error: BusError) -> ApiError:
