@@ -118,6 +118,9 @@ class Api(Section):
 class ApiGate(Section):
     """Through which nodes reach the API server; what they may ask for is up to its RBAC."""
 
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the nodes' requests. 1: one that dies is back within seconds, and
+    watches go on; more carry more."""
     identities: tuple[str, ...] = (
         "system:kube-proxy",
         "system:serviceaccount:kube-system:coredns",

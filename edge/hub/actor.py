@@ -81,6 +81,12 @@ class Hub(Actor[HubActorSettings]):
                 is_counter=True,
             ),
             Figure(
+                "atoll_hub_watches_resumed",
+                "Watches of the API server that went on after a break, unseen by their clients",
+                one(lambda: self._uplink.resumed),
+                is_counter=True,
+            ),
+            Figure(
                 "atoll_hub_fenced_messages",
                 "Messages of a replaced coordinator, refused",
                 one(lambda: self._guard.refused),
@@ -173,6 +179,7 @@ class Hub(Actor[HubActorSettings]):
             },
             "refused": self._guard.refused,
             "streams": self._stream.open_streams,
+            "resuming": self._uplink.resuming,
             "problems": {
                 name: dict(follower.core.problems)
                 for name, follower in self._feeds.followers.items()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING
 
 from actors.kube.serve.passing import end_to_end, pass_answer
@@ -28,6 +28,8 @@ class Uplink:
 
     def __init__(self, client: StreamClient, identities: Callable[[], Mapping[str, str]]) -> None:
         self._client = client
+        self.resuming = 0  # watches that wait for a way
+        self.resumed = 0
         self._identities = identities
         self._watches: set[Answer] = set()
         self._closing = asyncio.Event()
@@ -46,7 +48,7 @@ class Uplink:
         asked = self._asked(request)
         async with AsyncExitStack() as stack:
             answer = await self._open(stack, asked, body)
-            chunks: AsyncIterator[bytes] = answer.chunks()
+            chunks: AsyncGenerator[bytes] = answer.chunks()
             if info.verb == "watch" and answer.status == 200:
                 chunks = self._resumed(stack, asked, answer)
             return await pass_answer(request, answer.status, end_to_end(answer.headers), chunks)
@@ -80,7 +82,7 @@ class Uplink:
 
     async def _resumed(
         self, stack: AsyncExitStack, asked: Request, answer: Answer
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Whole events, on and on: where a stream breaks, the next goes on behind its last event.
 
         Raises BusError where the client has to see the break.
@@ -90,8 +92,9 @@ class Uplink:
         resume = Resume(asked.path, headers.get("Content-Type", "") if is_plain else "")
         while True:
             try:
-                async for whole in self._events(answer, resume):
-                    yield whole
+                async with aclosing(self._events(answer, resume)) as events:
+                    async for whole in events:
+                        yield whole
                 return
             except BusError:
                 if self._closing.is_set():
@@ -107,7 +110,7 @@ class Uplink:
                 yield await resume.refusal(answer)
                 return
 
-    async def _events(self, answer: Answer, resume: Resume) -> AsyncIterator[bytes]:
+    async def _events(self, answer: Answer, resume: Resume) -> AsyncGenerator[bytes]:
         """To the answer's end. Raises BusError."""
         self._watches.add(answer)
         try:
@@ -125,17 +128,22 @@ class Uplink:
         None when the hub stops.
         """
         tries = 0
-        while not await self._pause(_PAUSES[min(tries, len(_PAUSES) - 1)]):
-            tries += 1
-            request = Request(asked.method, resume.path(), asked.headers, asked.identity)
-            try:
-                answer = await self._once(stack, request)
-            except BusError:
-                continue
-            if answer.status not in _PASSING:
-                return answer
-            await stack.aclose()
-        return None
+        self.resuming += 1
+        try:
+            while not await self._pause(_PAUSES[min(tries, len(_PAUSES) - 1)]):
+                tries += 1
+                request = Request(asked.method, resume.path(), asked.headers, asked.identity)
+                try:
+                    answer = await self._once(stack, request)
+                except BusError:
+                    continue
+                if answer.status not in _PASSING:
+                    self.resumed += 1
+                    return answer
+                await stack.aclose()
+            return None
+        finally:
+            self.resuming -= 1
 
     async def _pause(self, seconds: float) -> bool:
         """So long, and until there is a link. Whether the hub stops."""

@@ -56,6 +56,14 @@ def test_what_it_says_pickles_and_can_be_imported(tmp_path: Path) -> None:
         assert load(actor.factory)
 
 
+def test_replicas_of_the_gate_are_processes_of_their_own(tmp_path: Path) -> None:
+    made = site(tmp_path, "api: {embedded: {}}\napigate: {replicas: 3, identities: [a]}\n")
+    cloud, *more = made.hosts({"cloud": "nats://127.0.0.1:1"})
+    assert [spec.name for spec in more] == ["apigate-2", "apigate-3"]
+    assert {spec.actors for spec in more} == {cloud.actors[-1:]}
+    assert more[0].actors[0].settings.identities == ("a",)
+
+
 def test_enrolled_nodes_may_connect_from_the_start(tmp_path: Path) -> None:
     key = NodeKey.load_or_create(tmp_path / "node.seed")
     (tmp_path / "keys").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,27 @@ class World:
         async with running(ApiGate, settings, self.path, {"cloud": bus}) as ran:
             await bus.flush(DEADLINE)
             yield ran
+
+    @asynccontextmanager
+    async def gate_process(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Another replica, that can be killed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.edge.gate_process"),
+            *(self.server.url, str(self.admin.seed_file), str(self.api.kubeconfig)),
+            cwd=Path(__file__).parents[2],
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(DEADLINE):
+                assert await process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
     async def audit(self) -> str:
         return await asyncio.to_thread((self.path / "api" / "audit.jsonl").read_text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 
 from aiohttp import web
 
@@ -34,7 +35,7 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 async def pass_answer(
-    request: web.Request, status: int, headers: Headers, chunks: AsyncIterable[bytes]
+    request: web.Request, status: int, headers: Headers, chunks: AsyncGenerator[bytes]
 ) -> web.StreamResponse:
     """What breaks off is broken off here, too: the client must not take it for the end."""
     response = web.StreamResponse(status=status)
@@ -42,8 +43,9 @@ async def pass_answer(
         response.headers.add(name, value)
     await response.prepare(request)
     try:
-        async for chunk in chunks:
-            await response.write(chunk)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await response.write(chunk)
     except BusError:
         if request.transport is not None:
             request.transport.abort()

@@ -146,10 +146,70 @@ async def test_get_w_goes_on_when_its_gate_is_gone(kubectl: Kubectl, w: World) -
         await watch.communicate()
 
 
+async def test_a_watch_goes_on_when_its_gate_is_killed(tmp_path: Path) -> None:
+    """kill -9 of one of two replicas: every event comes, once, and soon."""
+    async with (
+        world(tmp_path) as w,
+        aiohttp.ClientSession() as direct,
+        aiohttp.ClientSession(w.hub.url) as client,
+        asyncio.timeout(2 * DEADLINE),
+    ):
+        async with w.gate_process() as first:
+            version = await newest(client)
+            query = f"?watch=true&resourceVersion={version}"
+            watch = await client.get(f"/api/v1/configmaps{query}")
+            await create(direct, w.api.url, "before")
+            names = [json.loads(await watch.content.readline())["object"]["metadata"]["name"]]
+            async with w.gate("second"):
+                first.kill()
+                await first.wait()
+                for name in ("after", "last"):
+                    await create(direct, w.api.url, name)
+                async with asyncio.timeout(5.0):
+                    for _ in range(2):
+                        event = json.loads(await watch.content.readline())
+                        names.append(event["object"]["metadata"]["name"])
+                watch.close()
+        assert names == ["before", "after", "last"]
+
+
+async def test_a_gate_that_stops_hands_its_watches_over(w: World) -> None:
+    async with aiohttp.ClientSession() as direct, aiohttp.ClientSession(w.hub.url) as client:
+        async with w.gate("second"):
+            query = f"?watch=true&resourceVersion={await newest(client)}"
+            watches = [await client.get(f"/api/v1/configmaps{query}") for _ in range(4)]
+        await create(direct, w.api.url, "after")
+        async with asyncio.timeout(DEADLINE):
+            for watch in watches:
+                event = json.loads(await watch.content.readline())
+                assert event["object"]["metadata"]["name"] == "after"
+                watch.close()
+
+
+async def test_discovery_is_the_api_servers_while_there_is_a_link(w: World) -> None:
+    async with aiohttp.ClientSession(w.hub.url) as client:
+        async with client.get("/api/v1") as answer:
+            kinds = {each["kind"] for each in (await answer.json())["resources"]}
+        assert {"Pod", "ConfigMap", "Namespace"} <= kinds
+        await w.server.stop()
+        await until(lambda: not w.hub._cloud.is_up, "the link is down")
+        async with client.get("/api/v1") as answer:  # it has none of its own yet
+            assert answer.status == 503
+
+
+async def test_a_watch_whose_client_leaves_while_the_link_is_down_is_forgotten(w: World) -> None:
+    async with aiohttp.ClientSession(w.hub.url) as client:
+        query = f"?watch=true&resourceVersion={await newest(client)}"
+        watch = await client.get(f"/api/v1/configmaps{query}")
+        await w.server.stop()
+        await until(lambda: w.hub.status()["streams"] == 0, "the stream is broken")
+        watch.close()
+        await until(lambda: w.hub.status()["resuming"] == 0, "the watch is forgotten")
+
+
 async def test_a_watch_goes_on_when_the_link_was_down(w: World) -> None:
     async with aiohttp.ClientSession() as direct, aiohttp.ClientSession(w.hub.url) as client:
-        async with client.get("/api/v1/configmaps") as listed:
-            version = (await listed.json())["metadata"]["resourceVersion"]
+        version = await newest(client)
         query = f"?watch=true&resourceVersion={version}&allowWatchBookmarks=true"
         async with client.get(f"/api/v1/configmaps{query}") as watch, asyncio.timeout(DEADLINE):
             await w.server.stop()
@@ -161,8 +221,7 @@ async def test_a_watch_goes_on_when_the_link_was_down(w: World) -> None:
 
 async def test_a_watch_whose_history_is_gone_ends_with_410(w: World) -> None:
     async with aiohttp.ClientSession() as direct, aiohttp.ClientSession(w.hub.url) as client:
-        async with client.get("/api/v1/configmaps") as listed:
-            version = (await listed.json())["metadata"]["resourceVersion"]
+        version = await newest(client)
         query = f"?watch=true&resourceVersion={version}"
         async with client.get(f"/api/v1/configmaps{query}") as watch, asyncio.timeout(DEADLINE):
             await w.server.stop()
@@ -191,6 +250,11 @@ async def test_a_hub_that_stops_ends_its_watches(w: World) -> None:
     ):
         await w.hub.on_stop()
         assert await watch.content.read() == b""
+
+
+async def newest(client: aiohttp.ClientSession) -> str:
+    async with client.get("/api/v1/configmaps") as listed:
+        return str((await listed.json())["metadata"]["resourceVersion"])
 
 
 async def create(client: aiohttp.ClientSession, url: str, name: str) -> None:
