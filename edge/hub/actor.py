@@ -58,7 +58,9 @@ class Hub(Actor[HubActorSettings]):
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
         self._stream = StreamClient(self._cloud, context.site, context.node, settings.stream)
-        self._uplink = Uplink(self._stream, lambda: self.settings.identities)
+        self._uplink = Uplink(
+            self._stream, lambda: self.settings.identities, self._backend.wait_version
+        )
         hooks = Hooks(passthrough=self._uplink, passes_discovery=lambda: self._cloud.is_up)
         self._app = build_app(self._backend, hooks, settings.serve)
         self._server: Server | None = None

@@ -107,6 +107,14 @@ class Resume:
         return msgspec.json.encode({"type": "ERROR", "object": status}) + b"\n"
 
 
+def version_of(body: bytes) -> int:
+    """Of an object as JSON; 0 if it says none, or is something else."""
+    try:
+        return int(_version(msgspec.json.decode(body, type=_Object)))
+    except (msgspec.DecodeError, ValueError):
+        return 0
+
+
 def _version(found: _Object) -> str:
     if found.metadata.version or not found.rows or found.rows[0].object is None:
         return found.metadata.version

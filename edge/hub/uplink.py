@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -11,26 +11,39 @@ from actors.kube.serve.passing import end_to_end, pass_answer
 from actors.kube.status_errors import ApiError, service_unavailable
 from bus.errors import BusDown, BusError, NoResponders, RequestTimeout, StreamBroken
 from bus.stream import Answer, Request, StreamClient
-from edge.hub.resume import Resume
+from edge.hub.resume import Resume, version_of
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from actors.kube.resource import Resource
     from actors.kube.serve.api import RequestInfo
 
 RETRY_SECONDS = 1  # what a client is told while the link is down: hubs try every quarter second
+SEEN_SECONDS = 1.0  # a feed's change takes milliseconds, and the WAN's delay
+_WRITES = frozenset({"create", "update", "patch", "delete"})
 _PASSING = frozenset({401, 429, 500, 502, 503, 504})  # answers that may be others soon
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before a watch's next attempts; then the last
+
+
+WaitVersion = Callable[["Resource", int, float], Awaitable[bool]]
+"""Waits until the hub's own cache has a version: (resource, version, seconds)."""
 
 
 class Uplink:
     """Implements `actors.kube.serve.api.Passthrough`. `identities`: component -> user."""
 
-    def __init__(self, client: StreamClient, identities: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        client: StreamClient,
+        identities: Callable[[], Mapping[str, str]],
+        wait_version: WaitVersion,
+    ) -> None:
         self._client = client
         self.resuming = 0  # watches that wait for a way
         self.resumed = 0
         self._identities = identities
+        self._wait_version = wait_version
         self._watches: set[Answer] = set()
         self._closing = asyncio.Event()
 
@@ -51,6 +64,8 @@ class Uplink:
             chunks: AsyncGenerator[bytes] = answer.chunks()
             if info.verb == "watch" and answer.status == 200:
                 chunks = self._resumed(stack, asked, answer)
+            elif info.resource is not None and info.verb in _WRITES and answer.status < 300:
+                chunks = self._seen(info.resource, answer)
             return await pass_answer(request, answer.status, end_to_end(answer.headers), chunks)
 
     def _asked(self, request: web.Request) -> Request:
@@ -77,6 +92,18 @@ class Uplink:
 
     async def _once(self, stack: AsyncExitStack, asked: Request, body: bytes = b"") -> Answer:
         return await stack.enter_async_context(self._client.open(asked, body))
+
+    async def _seen(self, resource: Resource, answer: Answer) -> AsyncGenerator[bytes]:
+        """A write's answer, once our own cache has what it made: clients read what they wrote.
+
+        Only for a while: the write is done, whatever the feeds do.
+        """
+        chunks = [chunk async for chunk in answer.chunks()]  # one object
+        version = version_of(b"".join(chunks))
+        if version:
+            await self._wait_version(resource, version, SEEN_SECONDS)
+        for chunk in chunks:
+            yield chunk
 
     # -- watches ----------------------------------------------------------------------------------
 

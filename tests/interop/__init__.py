@@ -12,11 +12,9 @@ Where a hub differs from the API server behind it (`test_differences.py` holds e
 
 | what | API server | hub |
 |---|---|---|
-| served resources | all | those in `feeds.resources`; for others 404 |
-| verbs | all | get, list, watch; for others 405 |
+| cut off from the cloud | does not happen | reads of `feeds.resources` alone; for all else 503 |
 | `metadata.managedFields` | kept (not by the embedded one) | left out: they only cost the WAN |
 | list's own resourceVersion | the newest of the cluster | the newest known for this resource |
 | an object changed many times at once | each change is an event | may come as one event |
-| OpenAPI | full schemas | kinds alone: `kubectl explain` knows no fields |
 | behind or cut off | does not happen | `Warning: 299` with the age |
 """
