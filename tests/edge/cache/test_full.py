@@ -1,0 +1,92 @@
+"""A disk that is full or fails: writes fail softly, are told of once, and reads go on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from bus.feed.types import Item, Position
+from tests.edge.cache.worlds import MINE, QUICK, change, opened, state, told
+
+
+def noise(size: int) -> dict[str, Item]:
+    return {f"n/{n}": Item(1, Random(n).randbytes(10_000)) for n in range(size // 10_000)}
+
+
+async def test_no_room_for_what_may_not_be_evicted(tmp_path: Path) -> None:
+    async with told() as messages, opened(tmp_path / "db", replace(QUICK, limit=400_000)) as cache:
+        cache.replace_feed("small", state(40), Position(1, 40))
+        assert await cache.flush()
+        for _ in range(3):
+            cache.replace_feed("large", noise(900_000), Position(1, 1))
+            assert not await cache.flush()
+        assert cache.counts["writes.failed"] == 3
+        assert len(messages.errors) == 1
+        held = await cache.load_feed("small")
+        assert held is not None
+        assert held.items == state(40)
+        cache.replace("kubelet", MINE, 9, state(9))
+        assert await cache.flush()
+        assert await cache.list("kubelet", MINE) is not None
+
+
+async def test_a_disk_that_takes_no_more_and_then_does_again(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not grow: its limit is no other test's."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.edge.cache.test_full", str(tmp_path / "db"),
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await child.communicate()
+    assert child.returncode == 0, errors.decode()
+
+
+async def live_through_a_full_disk(path: Path) -> None:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    async with told() as messages, opened(path) as cache:
+        cache.replace("kubelet", MINE, 40, state(40))
+        assert await cache.flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100_000, most))
+        for number in range(3):
+            cache.replace_feed("f", noise(2_000_000), Position(1, 1))
+            cache.apply("kubelet", MINE, [change(41 + number)], 41 + number)
+            assert not await cache.flush()
+        assert not cache.apply("kubelet", MINE, [change(50)], 50)
+        assert cache.counts["writes.failed"] >= 3
+        assert cache.counts["files.damaged"] == 0
+        assert len(messages.errors) == 1, messages.errors
+        view = await cache.list("kubelet", MINE)
+        assert view is not None
+        assert (view.version, view.items) == (40, state(40))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        cache.replace("kubelet", MINE, 50, state(50))
+        cache.replace_feed("f", noise(2_000_000), Position(1, 1))
+        assert await cache.flush()
+        assert cache.apply("kubelet", MINE, [change(51)], 51)
+        await cache.flush()
+        view = await cache.list("kubelet", MINE)
+        assert view is not None
+        assert view.items == state(51)
+
+
+async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    """Neither start nor any call raises; all is unknown."""
+    path = tmp_path / "db"
+    path.mkdir()
+    async with told() as messages, opened(path) as cache:
+        cache.replace("kubelet", MINE, 40, state(40))
+        assert not await cache.flush()
+        assert await cache.list("kubelet", MINE) is None
+        assert len(messages.errors) == 1
+        path.rmdir()
+        cache.replace("kubelet", MINE, 40, state(40))
+        assert await cache.flush()
+        assert await cache.list("kubelet", MINE) is not None
+
+
+if __name__ == "__main__":
+    asyncio.run(live_through_a_full_disk(Path(sys.argv[1])))
