@@ -94,7 +94,7 @@ class StreamClient:
     async def open(self, request: Request, body: bytes = b"") -> AsyncIterator[Answer]:
         """Yields when the answer has begun. Leaving it early cancels the request.
 
-        Raises BusError: NoResponders where certainly nobody acts on it.
+        Raises BusError: BusDown and NoResponders where certainly nobody acts on it.
         """
         if self._task is None:
             raise BusDown("streams are not open, or not any more")
@@ -163,9 +163,10 @@ class StreamClient:
                 stream.compare(count)
 
     def _on_link(self, is_up: bool) -> None:
-        if not is_up:  # what they say meanwhile is lost to us
+        """What they say meanwhile is lost to us. Not BusDown: requests may have been acted on."""
+        if not is_up:
             for stream in list(self._streams.values()):
-                stream.fail(BusDown(f"{self.bus.name} bus: the link went down"))
+                stream.fail(StreamBroken(f"{self.bus.name} bus: the link went down"))
 
     # -- whether they live ------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from actors.kube.client import ClusterClient
-from actors.kube.client_errors import KubeError, Misconfigured
+from actors.kube.client_errors import KubeError, Misconfigured, NotConnected
 from actors.kube.serve.passing import Headers, end_to_end
 from actors.kube.status_errors import ApiError, bad_request, service_unavailable
 from bus.errors import StreamBroken
@@ -34,7 +34,7 @@ class Gate:
         except KubeError as error:
             if exchange.is_started:
                 raise StreamBroken(str(error)) from error
-            await _answer(exchange, _unavailable(error))
+            await _answer(exchange, _unavailable(error, exchange.request.method))
 
     def _headers(self, exchange: Exchange) -> Headers:
         """Raises ApiError."""
@@ -62,9 +62,13 @@ class Gate:
                 await exchange.write(chunk)
 
 
-def _unavailable(error: KubeError) -> ApiError:
-    wait = 10 if isinstance(error, Misconfigured) else 1
-    return service_unavailable(f"ApiGate cannot reach the API server: {error}", wait)
+def _unavailable(error: KubeError, method: str) -> ApiError:
+    """503 makes clients ask again, which only whoever did nothing yet may tell them."""
+    if isinstance(error, Misconfigured):
+        return service_unavailable(f"ApiGate cannot reach the API server: {error}", 10)
+    if method in ("GET", "HEAD") or isinstance(error, NotConnected):
+        return service_unavailable(f"ApiGate cannot reach the API server: {error}")
+    return ApiError(504, "Timeout", f"whether it was done is unknown: {error}")
 
 
 async def _answer(exchange: Exchange, error: ApiError) -> None:

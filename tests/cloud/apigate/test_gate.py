@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -119,6 +120,23 @@ async def test_paths_go_as_they_are_escaped(node: Node) -> None:
     assert (status, json.loads(body)["kind"]) == (200, "ConfigMapList")
     status, body = await node.ask("GET", f"{PATH}/%2e%2e")
     assert status == 404
+
+
+async def test_only_what_was_not_done_may_be_asked_again(node: Node) -> None:
+    """An API server that hangs up on requests, then one that is not there."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with asking(node._api, ApiAccess(url=f"http://127.0.0.1:{port}")) as cut:
+        assert [await cut.create("a"), (await cut.ask("GET", PATH))[0]] == [504, 503]
+    server.close()
+    await server.wait_closed()
+    async with asking(node._api, ApiAccess(url=f"http://127.0.0.1:{port}")) as gone:
+        assert await gone.create("a") == 503
 
 
 async def test_our_own_refused_credentials_are_no_fault_of_the_node(

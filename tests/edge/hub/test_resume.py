@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.hub.resume import Resume
+from edge.hub.resume import Resume, version_of
 
 JSON = "application/json"
 PODS = "/api/v1/pods?watch=true&resourceVersion="
@@ -80,3 +80,17 @@ def test_however_it_is_cut_the_same_events_come_out(data: st.DataObject) -> None
     assert b"".join(out) == whole
     assert all(not piece or piece.endswith(b"\n") for piece in out)
     assert asked(resume)["resourceVersion"] == ["14"]
+
+
+@pytest.mark.parametrize(
+    ("body", "version"),
+    [
+        (b'{"metadata":{"resourceVersion":"12"}}', 12),
+        (b'{"kind":"Table","rows":[{"object":{"metadata":{"resourceVersion":"13"}}}]}', 13),
+        (b'{"kind":"Status","metadata":{}}', 0),
+        (b"k8s\0", 0),
+        (b'{"metadata":{"resourceVersion":"opaque"}}', 0),
+    ],
+)
+def test_the_version_that_a_write_made(body: bytes, version: int) -> None:
+    assert version_of(body) == version
