@@ -53,10 +53,11 @@ class Unreadable(Exception):
     """The file is not one of ours, or beyond use."""
 
 
-def connect(path: Path, limit: int) -> sqlite3.Connection:
+def connect(path: Path, limit: int, *, to_rescue: bool = False) -> sqlite3.Connection:
     """Ready for use, made if there is none. Raises Unreadable, sqlite3.Error, OSError.
 
-    Used from one thread at a time, though not always the same.
+    Used from one thread at a time, though not always the same. `to_rescue` opens even a file whose
+    end is missing.
     """
     # Secrets are cached: nobody else reads them. SQLite gives its log the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -64,6 +65,8 @@ def connect(path: Path, limit: int) -> sqlite3.Connection:
     try:
         # What damage made undecodable must fail its checksum, not the query.
         connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+        if to_rescue:
+            connection.execute("PRAGMA writable_schema=ON")
         _set_up(connection, limit)
     except BaseException:
         connection.close()
@@ -92,6 +95,16 @@ def _set_up(connection: sqlite3.Connection, limit: int) -> None:
 
 def number(connection: sqlite3.Connection, pragma: str) -> int:
     return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def is_sound(path: Path, limit: int) -> bool:
+    """Reads all of the file, past any page that another connection remembers."""
+    connection = connect(path, limit)
+    try:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    finally:
+        connection.close()
+    return bool(found == "ok")
 
 
 def bytes_used(connection: sqlite3.Connection) -> int:
@@ -155,7 +168,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _save(path: Path, fresh: Path, limit: int) -> int:
-    old = connect(path, limit)
+    old = connect(path, limit, to_rescue=True)
     try:
         new = connect(fresh, limit)
         try:

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from edge.cache.database import Unreadable, aside, bytes_used, connect, is_damage, replace_damaged
+from edge.cache.database import (
+    Unreadable,
+    aside,
+    bytes_used,
+    connect,
+    is_damage,
+    is_sound,
+    replace_damaged,
+)
 from edge.cache.ops import Op
 from edge.cache.plan import evictions
 from edge.cache.settings import CacheSettings
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _FAILURES = (sqlite3.Error, OSError, Unreadable)
 _UNFIT = (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError)
+_CHECK_EVERY = 60.0  # seconds at least: a check reads all of the file
 _LOW_WATER = 0.9  # of the limit: evict in larger bites, not at every write
 
 
@@ -46,7 +56,9 @@ class Disk:
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()  # held while reading, and to swap the file
         self._is_failing = False  # told once
-        self.is_sick = False  # a reader met damage: the writer is to repair it
+        self._is_sick = False  # a reader met damage that SQLite noticed
+        self._is_suspect = False  # or a row that does not hold
+        self._checked = float("-inf")
         self.used = 0  # bytes, as of the last batch
         self.counts: Counter[str] = Counter()
 
@@ -84,27 +96,40 @@ class Disk:
 
     def _retrying(self, act: Callable[[], set[int]]) -> set[int]:
         """Once more after a repair."""
-        if not self.is_sick:
-            try:
-                return act()
-            except _FAILURES as error:
-                if not is_damage(error):
-                    raise
-                self.repair(error)
-                return act()
-        self.repair(None)
-        return act()
+        try:
+            self._heal()
+            return act()
+        except _FAILURES as error:
+            if not is_damage(error):
+                raise
+            self._repair(error)
+            return act()
 
-    def repair(self, error: Exception | None) -> None:
+    @property
+    def needs_care(self) -> bool:
+        """Readers have met something that the next batch, an empty one will do, looks after."""
+        return self._is_sick or self._is_suspect
+
+    def _heal(self) -> None:
+        """One bad row does not come alone: the pages around it may mislead the next writes."""
+        now = time.monotonic()
+        if self._is_suspect and now - self._checked >= _CHECK_EVERY:
+            self._checked = now
+            self._is_sick = self._is_sick or not is_sound(self._path, self._settings.limit)
+        self._is_suspect = False
+        if self._is_sick:
+            self._repair(None)
+
+    def _repair(self, error: Exception | None) -> None:
         with self._reading:
             self._close_reader()
             self._close_writer()
             saved = replace_damaged(self._path, self._settings.limit)
-            self.is_sick = False
+            self._is_sick = False
         self.counts["files.damaged"] += 1
         self._log.error(
             "the disk cache was damaged ({}): set aside as {}, {} rows saved",
-            error or "met by a reader", aside(self._path), saved,
+            error or "found while reading", aside(self._path), saved,
         )  # fmt: skip
 
     def _write(self, ops: Sequence[Op]) -> set[int]:
@@ -206,7 +231,7 @@ class Disk:
             except (*_FAILURES, *_UNFIT) as error:
                 self.counts["reads.failed"] += 1
                 self._log.debug("reading the disk cache: {}", error)
-                self.is_sick = self.is_sick or is_damage(error)
+                self._is_sick = self._is_sick or is_damage(error)
                 self._close_reader()
                 return None, frozenset()
 
@@ -219,6 +244,7 @@ class Disk:
             result = act(tables)
         finally:
             self.counts["rows.damaged"] += tables.damaged
+            self._is_suspect = self._is_suspect or tables.damaged > 0
             self._reader.execute("ROLLBACK")
         return result, frozenset(tables.broken)
 

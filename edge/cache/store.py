@@ -254,7 +254,7 @@ class DiskCache:
         result, broken = await self._in_thread(1, lambda: self._disk.read(act))
         for view in broken:
             self._pending.freeze(view)
-        if self._disk.is_sick:
+        if self._disk.needs_care:
             self._work.set()
         return result
 
