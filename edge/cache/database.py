@@ -53,6 +53,10 @@ class Unreadable(Exception):
     """The file is not one of ours, or beyond use."""
 
 
+FAILURES = (sqlite3.Error, OSError, Unreadable, UnicodeDecodeError)
+"""Of the file or its disk. `sqlite3` cannot decode what SQLite says of names that are damaged."""
+
+
 def connect(path: Path, limit: int, *, to_rescue: bool = False) -> sqlite3.Connection:
     """Ready for use, made if there is none. Raises Unreadable, sqlite3.Error, OSError.
 
@@ -63,8 +67,7 @@ def connect(path: Path, limit: int, *, to_rescue: bool = False) -> sqlite3.Conne
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     try:
-        # What damage made undecodable must fail its checksum, not the query.
-        connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
+        connection.text_factory = _text
         if to_rescue:
             connection.execute("PRAGMA writable_schema=ON")
         _set_up(connection, limit)
@@ -74,11 +77,42 @@ def connect(path: Path, limit: int, *, to_rescue: bool = False) -> sqlite3.Conne
     return connection
 
 
+def connect_to_full_disk(path: Path) -> sqlite3.Connection:
+    """To read where `connect` cannot, since it makes a file (the log's index) beside the database.
+
+    Alone and with that index in memory; on a medium that takes no write at all, without the log: as
+    of the last checkpoint. To be closed at once, since nobody else gets in. Raises sqlite3.Error.
+    """
+    try:
+        return _checked(path.absolute().as_uri() + "?mode=rw", "EXCLUSIVE")
+    except sqlite3.OperationalError:
+        return _checked(path.absolute().as_uri() + "?immutable=1", "NORMAL")
+
+
+def _checked(uri: str, locking: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        connection.text_factory = _text
+        connection.execute(f"PRAGMA locking_mode={locking}")
+        if (found := number(connection, "user_version")) != _FORMAT:
+            raise Unreadable(f"its format is {found}, not {_FORMAT}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _text(raw: bytes) -> str:
+    """What damage made undecodable must fail its checksum, not the query."""
+    return raw.decode(errors="surrogateescape")
+
+
 def _set_up(connection: sqlite3.Connection, limit: int) -> None:
+    if not number(connection, "page_count"):  # while it can be chosen
+        connection.execute(f"PRAGMA page_size={_PAGE}")
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # what is evicted leaves the file
     for pragma in (
-        f"page_size={_PAGE}",
-        "auto_vacuum=INCREMENTAL",  # what is evicted leaves the file
-        "journal_mode=WAL",
+        "journal_mode=WAL",  # of a file that has it, this writes nothing: a reader never waits
         "synchronous=NORMAL",
         f"journal_size_limit={_LOG_LIMIT}",
         f"max_page_count={(limit + limit // _HARD) // _PAGE}",
@@ -115,7 +149,7 @@ def bytes_used(connection: sqlite3.Connection) -> int:
 def is_damage(error: Exception) -> bool:
     """Whether it tells of the file's contents, not of a disk that is full or fails to write."""
     if not isinstance(error, sqlite3.Error):
-        return isinstance(error, Unreadable)
+        return isinstance(error, Unreadable | UnicodeDecodeError)
     code: int | None = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return False  # of the Python module itself: a mistake of ours
@@ -148,7 +182,7 @@ def replace_damaged(path: Path, limit: int) -> int:
     saved = 0
     try:
         saved = _save(path, fresh, limit)
-    except (sqlite3.Error, Unreadable, OverflowError):
+    except (sqlite3.Error, Unreadable, UnicodeDecodeError):
         remove(fresh)  # start with nothing
     remove(aside(path))
     for side in SIDES:
@@ -199,7 +233,7 @@ def _scan(connection: sqlite3.Connection, table: str) -> Iterator[Row]:
 def _readable(connection: sqlite3.Connection, query: str, *values: object) -> Iterator[Row]:
     try:
         yield from connection.execute(query, values)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
 

@@ -11,15 +11,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from edge.cache.database import (
-    Unreadable,
+    FAILURES,
     aside,
     bytes_used,
     connect,
+    connect_to_full_disk,
     is_damage,
     is_sound,
     replace_damaged,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from loguru import Logger
 
 _T = TypeVar("_T")
-_FAILURES = (sqlite3.Error, OSError, Unreadable)
 _UNFIT = (OverflowError, UnicodeEncodeError, sqlite3.DataError, sqlite3.InterfaceError)
 _CHECK_EVERY = 60.0  # seconds at least: a check reads all of the file
 _LOW_WATER = 0.9  # of the limit: evict in larger bites, not at every write
@@ -69,10 +70,10 @@ class Disk:
         views = frozenset(op.view for op in ops if op.view)
         try:
             frozen = self._retrying(lambda: self._write(ops))
-        except _FAILURES as error:
+        except FAILURES as error:
             self._tell_failure(error)
             return Written(False, views)
-        if self._is_failing:
+        if self._is_failing and ops:
             self._is_failing = False
             self._log.info("the disk cache is written again")
         return Written(True, frozenset(frozen))
@@ -82,7 +83,7 @@ class Disk:
         try:
             if self._writer is not None:
                 self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except _FAILURES as error:
+        except FAILURES as error:
             self._tell_failure(error)
 
     def open(self) -> None:
@@ -99,7 +100,7 @@ class Disk:
         try:
             self._heal()
             return act()
-        except _FAILURES as error:
+        except FAILURES as error:
             if not is_damage(error):
                 raise
             self._repair(error)
@@ -228,7 +229,7 @@ class Disk:
         with self._reading:
             try:
                 return self._read(act)
-            except (*_FAILURES, *_UNFIT) as error:
+            except (*FAILURES, *_UNFIT) as error:
                 self.counts["reads.failed"] += 1
                 self._log.debug("reading the disk cache: {}", error)
                 self._is_sick = self._is_sick or is_damage(error)
@@ -236,16 +237,27 @@ class Disk:
                 return None, frozenset()
 
     def _read(self, act: Callable[[Tables], _T]) -> tuple[_T, frozenset[int]]:
-        if self._reader is None:
-            self._reader = connect(self._path, self._settings.limit)
-        tables = Tables(self._reader)
-        self._reader.execute("BEGIN")  # one view of the file, whatever is written meanwhile
+        try:
+            if self._reader is None:
+                self._reader = connect(self._path, self._settings.limit)
+        except (sqlite3.Error, OSError) as error:
+            if is_damage(error):
+                raise
+            with closing(connect_to_full_disk(self._path)) as passing:
+                return self._ask(passing, act)
+        return self._ask(self._reader, act)
+
+    def _ask(
+        self, db: sqlite3.Connection, act: Callable[[Tables], _T]
+    ) -> tuple[_T, frozenset[int]]:
+        tables = Tables(db)
+        db.execute("BEGIN")  # one view of the file, whatever is written meanwhile
         try:
             result = act(tables)
         finally:
             self.counts["rows.damaged"] += tables.damaged
             self._is_suspect = self._is_suspect or tables.damaged > 0
-            self._reader.execute("ROLLBACK")
+            db.execute("ROLLBACK")
         return result, frozenset(tables.broken)
 
     def _close_reader(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +37,12 @@ async def test_no_room_for_what_may_not_be_evicted(tmp_path: Path) -> None:
 
 async def test_a_disk_that_takes_no_more_and_then_does_again(tmp_path: Path) -> None:
     """In a process of its own, whose files may not grow: its limit is no other test's."""
+    await in_child("live", tmp_path / "db")
+
+
+async def in_child(what: str, path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.edge.cache.test_full", str(tmp_path / "db"),
+        sys.executable, "-m", "tests.edge.cache.test_full", what, str(path),
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, errors = await child.communicate()
@@ -44,8 +50,6 @@ async def test_a_disk_that_takes_no_more_and_then_does_again(tmp_path: Path) -> 
 
 
 async def live_through_a_full_disk(path: Path) -> None:
-    import resource
-
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     async with told() as messages, opened(path) as cache:
         cache.replace("kubelet", MINE, 40, state(40))
@@ -73,6 +77,39 @@ async def live_through_a_full_disk(path: Path) -> None:
         assert view.items == state(51)
 
 
+async def test_a_start_with_a_full_disk(tmp_path: Path) -> None:
+    """Not one byte can be had, and it is read all the same; with a log that was left, too."""
+    path = tmp_path / "db"
+    async with opened(path, replace(QUICK, settle=3600.0)) as cache:
+        cache.replace("kubelet", MINE, 40, state(40))
+        cache.replace_feed("f", state(40), Position(1, 40))
+        assert await cache.flush()
+        for name in ("db", "db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / f"left-{name}")
+    for found in (path, tmp_path / "left-db"):
+        await in_child("start", found)
+
+
+async def start_with_a_full_disk(path: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    async with told() as messages, opened(path) as cache:
+        for _ in range(2):
+            view, feed = await cache.list("kubelet", MINE), await cache.load_feed("f")
+            assert view is not None
+            assert view.items == state(40)
+            assert feed is not None
+            assert feed.whole
+            cache.replace("kubelet", MINE, 41, state(41))
+            assert not await cache.flush()
+        assert len(messages.errors) == 1
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        cache.replace("kubelet", MINE, 41, state(41))
+        assert await cache.flush()
+        view = await cache.list("kubelet", MINE)
+        assert view is not None
+        assert view.items == state(41)
+
+
 async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     """Neither start nor any call raises; all is unknown."""
     path = tmp_path / "db"
@@ -89,4 +126,5 @@ async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(live_through_a_full_disk(Path(sys.argv[1])))
+    scenes = {"live": live_through_a_full_disk, "start": start_with_a_full_disk}
+    asyncio.run(scenes[sys.argv[1]](Path(sys.argv[2])))

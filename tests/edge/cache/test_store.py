@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -341,3 +344,51 @@ async def test_writes_after_the_end_are_refused(path: Path) -> None:
         pass
     assert not cache.apply("a", ALL, [], 1)
     await cache.close()
+
+
+async def test_reads_go_on_while_a_write_is_stuck(path: Path) -> None:
+    async with opened(path) as cache:
+        cache.replace("a", ALL, 5, state(5))
+        await cache.flush()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            cache.replace("a", ALL, 9, state(9))
+            stuck = asyncio.create_task(cache.flush(), name="stuck")
+            view = await cache.list("a", ALL)
+            assert view is not None
+            assert view.version == 5
+            assert not stuck.done()
+            other.execute("ROLLBACK")
+        assert await stuck
+        view = await cache.list("a", ALL)
+        assert view is not None
+        assert view.version == 9
+
+
+async def test_what_was_queued_together_is_one_transaction(path: Path) -> None:
+    async with opened(path, replace(QUICK, linger=60.0)) as cache:
+        before = cache.counts["batches"]
+        cache.replace("a", ALL, 1, state(1))
+        for version in range(2, 50):
+            cache.apply("a", ALL, [change(version)], version)
+        assert await cache.flush()  # it does not wait for the minute to pass
+        assert cache.counts["batches"] - before == 1
+
+
+async def test_a_list_read_again_unchanged_is_not_written_again(path: Path) -> None:
+    """Flash wears: of a list of some MB only its own row is new."""
+    async with opened(path, replace(QUICK, settle=3600.0)) as cache:
+        objects = {f"n/{n}": Item(1, _noise(10_000, str(n))) for n in range(100)}
+        cache.replace("a", ALL, 5, objects)
+        await cache.flush()
+        cache._disk.settle()
+        log = path.with_name(path.name + "-wal")
+        cache.replace("b", ALL, 5, {})  # the log begins anew
+        await cache.flush()
+        with closing(sqlite3.connect(path)) as other:
+            before = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            cache.replace("a", ALL, 6, objects)
+            await cache.flush()
+            after = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+        assert after - before < 10  # pages
+        assert log.exists()
