@@ -58,7 +58,7 @@ FAILURES = (sqlite3.Error, OSError, Unreadable, UnicodeDecodeError)
 
 
 def connect(path: Path, limit: int, *, to_rescue: bool = False) -> sqlite3.Connection:
-    """Ready for use, made if there is none. Raises Unreadable, sqlite3.Error, OSError.
+    """Ready for use, made if there is none. Raises what FAILURES lists.
 
     Used from one thread at a time, though not always the same. `to_rescue` opens even a file whose
     end is missing.
@@ -81,7 +81,7 @@ def connect_to_full_disk(path: Path) -> sqlite3.Connection:
     """To read where `connect` cannot, since it makes a file (the log's index) beside the database.
 
     Alone and with that index in memory; on a medium that takes no write at all, without the log: as
-    of the last checkpoint. To be closed at once, since nobody else gets in. Raises sqlite3.Error.
+    of the last checkpoint. To be closed at once, since nobody else gets in. Raises FAILURES.
     """
     try:
         return _checked(path.absolute().as_uri() + "?mode=rw", "EXCLUSIVE")
@@ -175,15 +175,18 @@ def aside(path: Path) -> Path:
 def replace_damaged(path: Path, limit: int) -> int:
     """Sets `path` aside for a new file with all that still holds; returns how many rows that were.
 
-    Nobody may have it open. Raises sqlite3.Error, OSError where there is no new file either.
+    Nobody may have it open. Raises FAILURES, and leaves it, where there is no room for a new one.
     """
     fresh = path.with_name(path.name + ".new")
     remove(fresh)
     saved = 0
     try:
         saved = _save(path, fresh, limit)
-    except (sqlite3.Error, Unreadable, UnicodeDecodeError):
-        remove(fresh)  # start with nothing
+    except FAILURES as error:
+        remove(fresh)
+        if not is_damage(error):
+            raise
+        # Beyond repair: start with nothing.
     remove(aside(path))
     for side in SIDES:
         _move(Path(f"{path}{side}"), Path(f"{aside(path)}{side}"))

@@ -135,6 +135,15 @@ def read_feed(tables: Tables, feed: str, now: float) -> FeedState | None:
     return FeedState(contents.items, position, _age(view, now), contents.whole)
 
 
+def read_components(tables: Tables) -> frozenset[str]:
+    return frozenset(component for component, _ in tables.readers() if component != NOBODY)
+
+
+def read_feeds(tables: Tables) -> frozenset[str]:
+    names = {query for component, query in tables.readers() if component == NOBODY}
+    return frozenset(name.removeprefix(feed_resource("")) for name in names)
+
+
 def feed_resource(feed: str) -> str:
     """No resource's name has a colon."""
     return f"feed:{feed}"

@@ -35,7 +35,9 @@ from edge.cache.reading import (
     feed_resource,
     find_object,
     find_view,
+    read_components,
     read_feed,
+    read_feeds,
 )
 from edge.cache.rows import ViewRow, identity
 from edge.cache.settings import CacheSettings
@@ -180,7 +182,10 @@ class DiskCache:
     # Whole feeds
 
     def save_feed(self, feed: str, batch: Batch) -> bool:
-        """What a follower just applied. False: it is frozen, or was never there: `replace_feed`."""
+        """What a follower just applied; without changes, that it is still current.
+
+        False: it is frozen, or was never there; `replace_feed` begins it anew.
+        """
         place, reset = batch.position, batch.reset
         resource, now = feed_resource(feed), self._now()
         view, changes = feed_id(feed), batch.changes
@@ -201,6 +206,14 @@ class DiskCache:
         return await self._read(lambda tables: read_feed(tables, feed, now))
 
     # All
+
+    async def components(self) -> frozenset[str]:
+        """Of whom anything is kept: after a restart, some may not be cached any more (`forget`)."""
+        return await self._read(read_components) or frozenset()
+
+    async def feeds(self) -> frozenset[str]:
+        """Those kept; they stay until `drop_feed`, whatever they take."""
+        return await self._read(read_feeds) or frozenset()
 
     async def flush(self) -> bool:
         """Until all that was queued so far is committed; False if any of it could not be."""

@@ -66,6 +66,11 @@ class Tables:
             if view.component == component:  # an index may be damaged, too
                 yield view
 
+    def readers(self) -> Iterator[tuple[str, str]]:
+        """Component and query of every view."""
+        for view in self._views("SELECT {} FROM views"):
+            yield view.component, view.query
+
     def views_with(self, component: str, thing: int) -> list[tuple[ViewRow, int]]:
         """Views of a component that have an object as a member, and since which version."""
         members = self._pairs("SELECT view, version FROM members WHERE object=?", thing)

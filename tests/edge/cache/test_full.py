@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from bus.feed.types import Item, Position
+from edge.cache.database import aside
 from tests.edge.cache.worlds import MINE, QUICK, change, opened, state, told
 
 
@@ -110,6 +111,37 @@ async def start_with_a_full_disk(path: Path) -> None:
         assert view.items == state(41)
 
 
+async def test_a_damaged_file_waits_for_room_to_be_repaired(tmp_path: Path) -> None:
+    async with opened(tmp_path / "db") as cache:
+        cache.replace("kubelet", MINE, 40, state(40))
+        cache.replace_feed("f", noise(500_000), Position(1, 1))
+    content = (tmp_path / "db").read_bytes()
+    page = content.index(noise(50_000)["n/3"].data[5000:5100]) // 4096 * 4096
+    with (tmp_path / "db").open("r+b") as file:
+        file.seek(page)
+        file.write(b"\xff" * 4096)
+    await in_child("repair", tmp_path / "db")
+
+
+async def repair_when_there_is_room(path: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    async with opened(path) as cache:
+        for _ in range(3):
+            await cache.load_feed("f")
+            cache.replace("kubelet", MINE, 41, state(41))
+            assert not await cache.flush()
+        assert cache.counts["files.damaged"] == 0
+        assert not aside(path).exists()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        cache.replace("kubelet", MINE, 41, state(41))
+        assert await cache.flush()
+        assert cache.counts["files.damaged"] == 1
+        assert aside(path).exists()
+        feed = await cache.load_feed("f")
+        assert feed is not None
+        assert len(feed.items) == 49
+
+
 async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     """Neither start nor any call raises; all is unknown."""
     path = tmp_path / "db"
@@ -126,5 +158,9 @@ async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    scenes = {"live": live_through_a_full_disk, "start": start_with_a_full_disk}
+    scenes = {
+        "live": live_through_a_full_disk,
+        "start": start_with_a_full_disk,
+        "repair": repair_when_there_is_room,
+    }
     asyncio.run(scenes[sys.argv[1]](Path(sys.argv[2])))

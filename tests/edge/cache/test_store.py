@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from bus.feed.types import Change, Item
+from bus.feed.types import Change, Item, Position
 from edge.cache import Found, Missing, list_query
 from tests.edge.cache.worlds import MINE, PODS, QUICK, Clock, change, item, opened, state
 
@@ -392,3 +392,15 @@ async def test_a_list_read_again_unchanged_is_not_written_again(path: Path) -> N
             after = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
         assert after - before < 10  # pages
         assert log.exists()
+
+
+async def test_who_is_kept(path: Path) -> None:
+    async with opened(path) as cache:
+        assert await cache.components() == frozenset()
+        cache.replace("kubelet", ALL, 1, {})
+        cache.replace("coredns", MINE, 1, {})
+        cache.replace_feed("services_v1", {}, Position(1, 1))
+        cache.replace_feed("catalog", {}, Position(1, 1))
+        await cache.flush()
+        assert await cache.components() == {"kubelet", "coredns"}
+        assert await cache.feeds() == {"services_v1", "catalog"}
