@@ -140,7 +140,8 @@ class Disk:
         except sqlite3.OperationalError as error:
             weight = sum(op.weight for op in ops)
             too_much = self.used + weight > self._settings.limit
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL or not too_much:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code != sqlite3.SQLITE_FULL or not too_much:
                 raise
             return self._transact(ops, weight)
 
