@@ -148,7 +148,9 @@ async def test_pool_bus_gone_for_good(lab: Lab, trial: Trial, note: Note) -> Non
 
 async def test_pool_bus_lost_its_disk(lab: Lab, trial: Trial, note: Note) -> None:
     """Leases and table begin anew; tokens grow all the same, and nobody lists again."""
+    pid = lab.nats_pid("pool")
     await lab.kill("bus")
+    await lab.gone(pid)  # else it may still write below what is removed
     shutil.rmtree(lab.directory / "pool" / "bus" / "jetstream")
     await lab.start("bus")
     began = time.monotonic()
