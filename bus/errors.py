@@ -40,6 +40,10 @@ class LeaseLost(BusError):
     """The caller does not (or no longer) hold the lease that this act needs."""
 
 
+class StreamBroken(BusError):
+    """A stream ended before its end: the other side or the way to it is gone, or a frame was."""
+
+
 class StorageFull(BusError):
     """JetStream has no room (or its disk fails): the write was refused, nothing was lost."""
 

@@ -7,8 +7,9 @@ node that the subject names, and nobody reads another one's answers.
   who               may publish                            may subscribe to
   ----------------  -------------------------------------  ------------------------------------
   node,             api/beat/link.<pool>.<node>            feed.data.*, feed.tick
-  on the cloud bus  up.<pool>.<node>.>                     down.<pool>.<node>.>
-                    feed.sync.* (requests)                 its own inbox
+  on the cloud bus  api.<pool>.<node>.<replica>            down.<pool>.<node>.>
+                    up.<pool>.<node>.>                     its own inbox
+                    feed.sync.* (requests)
   the cloud's own   everything                             everything
   actors
   node,             pool.up.>, pool.feed.>                 pool.>
@@ -56,7 +57,14 @@ def cloud_node(pool: str, node: str) -> Permissions:
     """A node of a pool, on the cloud bus."""
     own = node_token(pool, node)
     return Permissions(
-        publish=(api(pool, node), beat(pool, node), link(pool, node), f"up.{own}.>", "feed.sync.*"),
+        publish=(
+            api(pool, node),
+            f"{api(pool, node)}.*",  # to the replica that took a request
+            beat(pool, node),
+            link(pool, node),
+            f"up.{own}.>",
+            "feed.sync.*",
+        ),
         subscribe=("feed.data.*", "feed.tick", f"down.{own}.>", f"{inbox_prefix(pool, node)}.>"),
     )
 

@@ -33,6 +33,26 @@ def api(pool: str, node: str) -> str:
     return f"api.{node_token(pool, node)}"
 
 
+API_REQUESTS = "api.*.*"
+"""All nodes' requests, for the replicas of ApiGate to share."""
+
+
+def api_to(pool: str, node: str, gate: str) -> str:
+    """What a node says to that replica of ApiGate which took its request."""
+    return f"{api(pool, node)}.{token(gate)}"
+
+
+def api_gate(gate: str) -> str:
+    """All that is said to one replica of ApiGate."""
+    return f"{API_REQUESTS}.{token(gate)}"
+
+
+def api_caller(subject: str) -> tuple[str, str]:
+    """(pool, node) that an `api` subject proves."""
+    _, pool, node, *_ = subject.split(".")
+    return pool, node
+
+
 def beat(pool: str, node: str) -> str:
     """A node's heartbeats to the cloud."""
     return f"beat.{node_token(pool, node)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from actors.kube.client import ApiAccess
 from actors.sitefile import bus_server, bus_store, log_settings
@@ -13,6 +14,7 @@ from bus.connection import BusSettings
 from bus.feed.settings import FeedSettings
 from bus.keys import NodeKey
 from bus.server import THIN_SILENCE, ServerSettings
+from cloud.apigate.actor import ApiGateSettings
 from cloud.apiserver.server import ApiServerSettings
 from cloud.enrolment.actor import EnrolmentSettings
 from cloud.enrolment.roster import read_roster
@@ -38,17 +40,25 @@ class CloudSite:
 
     def hosts(self, urls: Mapping[str, str]) -> Sequence[HostSpec]:
         url = self._config.bus.url or urls[CLOUD_BUS]
+        more = range(2, self._config.apigate.replicas + 1)
         return [
-            HostSpec(
-                name="cloud",
-                site=self._config.name,
-                node="",
-                state=self._config.state,
-                actors=self._actors(),
-                buses={"cloud": self._bus(url)},
-                log=log_settings(self._config),
-            )
+            self._host("cloud", url, self._config.state, self._actors()),
+            *(
+                self._host(name, url, self._config.state / name, (self._gate(),))
+                for name in (f"apigate-{number}" for number in more)
+            ),
         ]
+
+    def _host(self, name: str, url: str, state: Path, actors: tuple[ActorSpec, ...]) -> HostSpec:
+        return HostSpec(
+            name=name,
+            site=self._config.name,
+            node="",
+            state=state,
+            actors=actors,
+            buses={"cloud": self._bus(url)},
+            log=log_settings(self._config),
+        )
 
     def _server(self) -> ServerSettings:
         roster = read_roster(self._config.enrolment, self._admin.public)
@@ -75,11 +85,15 @@ class CloudSite:
         )
         feeds = ActorSpec("feeds", "cloud.feeds.actor:Feeds", self._feeds_settings())
         if self._config.api.embedded is None:
-            return (enrolment, feeds)
+            return (enrolment, feeds, self._gate())
         api = ActorSpec(
             API_SERVER, "cloud.apiserver.actor:ApiServer", _api_settings(self._config.api.embedded)
         )
-        return (api, enrolment, feeds)
+        return (api, enrolment, feeds, self._gate())
+
+    def _gate(self) -> ActorSpec:
+        settings = ApiGateSettings(self._access(), self._config.apigate.identities)
+        return ActorSpec("apigate", "cloud.apigate.actor:ApiGate", settings)
 
     def _enrolment_settings(self) -> EnrolmentSettings:
         is_ours = self._config.bus.url is None

@@ -115,6 +115,20 @@ class Api(Section):
     """The service account of the pod this site runs in."""
 
 
+class ApiGate(Section):
+    """Through which nodes reach the API server; what they may ask for is up to its RBAC."""
+
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the nodes' requests. 1: one that dies is back within seconds, and
+    watches go on; more carry more."""
+    identities: tuple[str, ...] = (
+        "system:kube-proxy",
+        "system:serviceaccount:kube-system:coredns",
+    )
+    """Users as whom nodes may act besides themselves (`system:node:<node>`): what every node's
+    kube-proxy and CoreDNS are in a kubeadm cluster."""
+
+
 class Leases(Section):
     """How quickly another node takes over."""
 
@@ -137,6 +151,12 @@ class HubSettings(Section):
     """Silence of the coordinator after which a hub follows the cloud itself (+ jitter)."""
     bookmark: Annotated[Seconds, Field(json_schema_extra={LIVE: True})] = 60.0
     """Watch bookmarks, about once a minute as the API server sends them."""
+    identities: Annotated[dict[str, str], Field(json_schema_extra={LIVE: True})] = {
+        "kube-proxy": "system:kube-proxy",
+        "coredns": "system:serviceaccount:kube-system:coredns",
+    }
+    """Component (as its User-Agent begins) -> user as whom it acts; all others are the node. The
+    cloud's `apigate.identities` has to allow it."""
 
 
 class Node(Section):
@@ -206,6 +226,8 @@ class CloudSiteFile(SiteFile):
     """Where the Kubernetes API is."""
     feeds: Feeds = Feeds()
     """Which resources go to the pools, and the bounds on what is kept for them."""
+    apigate: ApiGate = ApiGate()
+    """Nodes' way to the API server."""
     enrolment: FilePath
     """Directory of node public keys, one file `<pool>.<node>.pub` each; watched."""
 

@@ -126,6 +126,7 @@ class PoolSite:
             fallback_after=hub.fallback_after,
             cache=CacheSettings(window_bytes=hub.window, watcher_bytes=hub.watcher_queue),
             serve=ServeSettings(bookmark=hub.bookmark),
+            identities=hub.identities,
         )
 
     def _pool_bus(self, node: Node, url: str) -> BusSettings:

@@ -67,12 +67,17 @@ HOMES = {
     "aiohttp": Home(
         "HTTP, served and asked",
         ("actors/health.py", "actors/kube", "actors/demo"),
+        ("cloud/apiserver", "edge/hub"),
+    ),
+    "multidict": Home(
+        "aiohttp's queries and headers",
+        ("actors/kube/serve", "actors/kube/client.py"),
         ("cloud/apiserver",),
     ),
-    "multidict": Home("aiohttp's queries", ("actors/kube/serve",), ("cloud/apiserver",)),
+    "yarl": Home("aiohttp's addresses", ("actors/kube/client.py",)),
     "msgspec": Home(
         "JSON, wherever Kubernetes objects are: a wrapper would only cost time",
-        ("actors/kube", "actors/demo", "cloud/apiserver", "cloud/feeds", "edge/hub"),
+        ("actors/kube", "actors/demo", "cloud/apiserver", "cloud/feeds", "edge"),
     ),
     "kubernetes": Home("credentials and addresses of clusters", ("actors/kube/client.py",)),
     "jsonpatch": Home("RFC 6902", ("cloud/apiserver/patch.py",)),

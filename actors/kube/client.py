@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
+from multidict import CIMultiDict
+from yarl import URL
 
 from actors.kube.client_errors import KubeError, Misconfigured, Refused, mapped, refused
 from actors.kube.liveness import keepalive_socket, silence
@@ -76,6 +78,22 @@ class Stream:
         return silence(connection.transport.get_extra_info("socket"))
 
 
+class Forwarded:
+    """An answer as it came, whatever its code."""
+
+    def __init__(self, response: aiohttp.ClientResponse, what: str) -> None:
+        self._response = response
+        self._what = what
+        self.status = response.status
+        self.headers = tuple(response.headers.items())
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The body as encoded as it came. Raises Unreachable."""
+        with mapped(self._what):
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+
+
 def path_of(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:
     """The URL path of a collection or an object; names are not escaped (they need none)."""
     root = f"/apis/{resource.api_version}" if resource.group else f"/api/{resource.version}"
@@ -96,6 +114,7 @@ class ClusterClient:
         self._agent = user_agent
         self._opening = asyncio.Lock()
         self._link: _Link | None = None
+        self._bare: _Link | None = None  # without credentials
         self._closed = False
 
     def __repr__(self) -> str:
@@ -161,6 +180,32 @@ class ClusterClient:
             yield Stream(response)
 
     @contextlib.asynccontextmanager
+    async def forward(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None,
+        *,
+        as_us: bool,
+    ) -> AsyncIterator[Forwarded]:
+        """Someone else's request, with whatever answer comes, its body undecoded.
+
+        `target` is path and query as on the wire. Not `as_us`: without our credentials, not even
+        our client certificate; the headers say who asks.
+        """
+        what = f"{method} {target}"
+        link = await (self._open() if as_us else self._open_bare())
+        with mapped(what):
+            response = await link.forward(method, target, headers, body, as_us=as_us)
+        try:
+            if as_us and response.status == 401 and link.age() > RELOAD_SECONDS:
+                await self._drop()
+            yield Forwarded(response, what)
+        finally:
+            response.close()  # a watch that we leave is not read to its end
+
+    @contextlib.asynccontextmanager
     async def _sent(
         self,
         method: str,
@@ -199,10 +244,19 @@ class ClusterClient:
                 self._link = await _Link.make(self.access, self._agent)
             return self._link
 
+    async def _open_bare(self) -> _Link:
+        async with self._opening:
+            if self._closed:
+                raise KubeError("the client is closed")
+            if self._bare is None:
+                self._bare = await _Link.make(self.access, self._agent, is_bare=True)
+            return self._bare
+
     async def _drop(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        links, self._link, self._bare = (self._link, self._bare), None, None
+        for link in links:
+            if link is not None:
+                await link.close()
 
 
 class _Link:
@@ -215,10 +269,11 @@ class _Link:
         self._stamp = _stamp(access.kubeconfig)
         self._made = asyncio.get_running_loop().time()
         self._session = _session(api)
+        self._raw: aiohttp.ClientSession | None = None  # for what is only handed on
 
     @classmethod
-    async def make(cls, access: ApiAccess, agent: str) -> _Link:
-        return cls(await _api_client(access), access, agent)
+    async def make(cls, access: ApiAccess, agent: str, *, is_bare: bool = False) -> _Link:
+        return cls(await _api_client(access, is_bare=is_bare), access, agent)
 
     def age(self) -> float:
         return asyncio.get_running_loop().time() - self._made
@@ -257,12 +312,46 @@ class _Link:
                 **options,
             )
 
+    async def forward(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None,
+        *,
+        as_us: bool,
+    ) -> aiohttp.ClientResponse:
+        configuration = self._api.configuration
+        sent = CIMultiDict(headers)
+        if as_us:
+            await self._api.update_params_for_auth(sent, [], ["BearerToken"], target, method, body)
+        if self._raw is None:
+            self._raw = _session(self._api, auto_decompress=False)
+        options: dict[str, Any] = {}
+        if configuration.tls_server_name:
+            options["server_hostname"] = configuration.tls_server_name
+        async with asyncio.timeout(HEADER_SECONDS):
+            return await self._raw.request(
+                method,
+                URL(configuration.host.rstrip("/") + target, encoded=True),
+                headers=sent,
+                data=body,
+                skip_auto_headers=("Accept-Encoding", "Content-Type", "User-Agent", "Accept"),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                proxy=configuration.proxy,
+                proxy_headers=configuration.proxy_headers,
+                allow_redirects=False,
+                **options,
+            )
+
     async def close(self) -> None:
+        if self._raw is not None:
+            await self._raw.close()
         await self._session.close()
         await self._api.close()  # type: ignore[no-untyped-call]
 
 
-def _session(api: ApiClient) -> aiohttp.ClientSession:
+def _session(api: ApiClient, *, auto_decompress: bool = True) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=0,  # each watch holds a connection
         ssl=api.rest_client.ssl_context,
@@ -271,6 +360,7 @@ def _session(api: ApiClient) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         read_bufsize=_BUFFER,
+        auto_decompress=auto_decompress,
         # As kubectl: the proxies of the environment, but never for this machine itself.
         trust_env=not _is_loopback(api.configuration.host),
     )
@@ -295,13 +385,16 @@ def _stamp(file: Path | None) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-async def _api_client(access: ApiAccess) -> ApiClient:
+async def _api_client(access: ApiAccess, *, is_bare: bool = False) -> ApiClient:
     """Raises Misconfigured: whatever the library trips over, the file or account is at fault."""
     configuration = Configuration()
     # As before Python 3.13, and as kubectl: many a cluster's certificates lack key identifiers.
     configuration.disable_strict_ssl_verification = True
     try:
         await _configure(configuration, access)
+        if is_bare:
+            configuration.cert_file = configuration.key_file = None
+            configuration.api_key = {}
         return ApiClient(configuration)
     except Exception as error:
         raise Misconfigured(f"{access}: {error}") from error

@@ -18,6 +18,10 @@ class Unreachable(KubeError):
     """No answer, or it broke off: whether the request was acted on is unknown."""
 
 
+class NotConnected(Unreachable):
+    """Not even a connection: the request was certainly not acted on."""
+
+
 class Misconfigured(KubeError):
     """The kubeconfig, token or certificates cannot be used; the text names the file."""
 
@@ -77,6 +81,8 @@ def mapped(what: str) -> Iterator[None]:
         raise Unreachable(f"{what}: TLS: {error}") from error
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
         raise Misconfigured(f"{what}: not an http(s) address") from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise NotConnected(f"{what}: {error or type(error).__name__}") from error
     except TimeoutError as error:
         raise Unreachable(f"{what}: no answer in time") from error
     except (aiohttp.ClientError, OSError) as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from actors.kube.resource import Resource
-from actors.kube.serve.api import ServeSettings
+from actors.kube.serve.api import Hooks, ServeSettings
 from actors.kube.serve.app import WATCHES, build_app
 from actors.kube.serve.server import Server, start_server
 from actors.kube.watchcache import CacheSettings, WatchCache
@@ -18,9 +19,11 @@ from bus import subjects
 from bus.api import Message, Subscription
 from bus.feed import FeedSettings
 from bus.fence import Guard, Guarded
+from bus.stream import StreamClient, StreamSettings
 from edge.hub.backend import HubBackend
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.sources import Source, choose
+from edge.hub.uplink import Uplink
 from edge.metrics import follower_figures
 
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
@@ -37,6 +40,8 @@ class HubActorSettings:
     cache: CacheSettings = field(default_factory=CacheSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
+    identities: Mapping[str, str] = field(default_factory=dict)
+    stream: StreamSettings = field(default_factory=StreamSettings)
 
 
 class Hub(Actor[HubActorSettings]):
@@ -52,7 +57,12 @@ class Hub(Actor[HubActorSettings]):
         self._ticks: Subscription | None = None
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
-        self._app = build_app(self._backend, settings=settings.serve)
+        self._stream = StreamClient(self._cloud, context.site, context.node, settings.stream)
+        self._uplink = Uplink(
+            self._stream, lambda: self.settings.identities, self._backend.wait_version
+        )
+        hooks = Hooks(passthrough=self._uplink, passes_discovery=lambda: self._cloud.is_up)
+        self._app = build_app(self._backend, hooks, settings.serve)
         self._server: Server | None = None
         self._moves = 0
         context.metrics.register(Figures(*self._figures()))
@@ -73,6 +83,12 @@ class Hub(Actor[HubActorSettings]):
                 is_counter=True,
             ),
             Figure(
+                "atoll_hub_watches_resumed",
+                "Watches of the API server that went on after a break, unseen by their clients",
+                one(lambda: self._uplink.resumed),
+                is_counter=True,
+            ),
+            Figure(
                 "atoll_hub_fenced_messages",
                 "Messages of a replaced coordinator, refused",
                 one(lambda: self._guard.refused),
@@ -83,6 +99,7 @@ class Hub(Actor[HubActorSettings]):
     async def on_start(self) -> None:
         self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
         self._feeds.start()
+        await self._stream.start()
         self.context.tasks.spawn("sources", self._follow_best_source())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
         self.context.log.info("serves the Kubernetes API on {}", self.url)
@@ -92,10 +109,12 @@ class Hub(Actor[HubActorSettings]):
         self._app[WATCHES].configure(settings.serve)
 
     async def on_stop(self) -> None:
+        self._uplink.close()
         if self._server is not None:
             await self._server.stop()
         if self._ticks is not None:
             await self._ticks.unsubscribe()
+        await self._stream.stop()
         await self._feeds.stop()
 
     @property
@@ -104,6 +123,10 @@ class Hub(Actor[HubActorSettings]):
         if self._server is None:
             return ""
         return f"http://{self._server.host}:{self._server.port}"
+
+    def knows_its_resources(self) -> bool:
+        """Whether the catalog has come; until then reads wait (503)."""
+        return self._feeds.catalog_known
 
     def _making(self) -> Making:
         return Making(
@@ -161,6 +184,8 @@ class Hub(Actor[HubActorSettings]):
                 for name, followed in self._feeds.followed.items()
             },
             "refused": self._guard.refused,
+            "streams": self._stream.open_streams,
+            "resuming": self._uplink.resuming,
             "problems": {
                 name: dict(follower.core.problems)
                 for name, follower in self._feeds.followers.items()

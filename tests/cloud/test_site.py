@@ -34,8 +34,8 @@ def host(made: CloudSite, url: str = "nats://127.0.0.1:1") -> HostSpec:
 def test_an_embedded_site_starts_its_api_server_before_its_feeds(tmp_path: Path) -> None:
     made = site(tmp_path, "api: {embedded: {tokens: {secret: someone}}}\n")
     spec = host(made)
-    assert [actor.name for actor in spec.actors] == ["apiserver", "enrolment", "feeds"]
-    feeds = spec.actors[-1].settings
+    assert [actor.name for actor in spec.actors] == ["apiserver", "enrolment", "feeds", "apigate"]
+    feeds = spec.actors[2].settings
     assert isinstance(feeds, FeedsSettings)
     assert feeds.access.kubeconfig is not None
     assert spec.actors[0].settings.tokens == {"secret": "someone"}
@@ -44,7 +44,7 @@ def test_an_embedded_site_starts_its_api_server_before_its_feeds(tmp_path: Path)
 def test_a_real_cluster_needs_no_api_server(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").touch()
     spec = host(site(tmp_path, "api: {kubeconfig: kubeconfig, context: far}\n"))
-    assert [actor.name for actor in spec.actors] == ["enrolment", "feeds"]
+    assert [actor.name for actor in spec.actors] == ["enrolment", "feeds", "apigate"]
     access = spec.actors[-1].settings.access
     assert (access.kubeconfig, access.context) == (tmp_path / "kubeconfig", "far")
 
@@ -54,6 +54,14 @@ def test_what_it_says_pickles_and_can_be_imported(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(made.hosts({"cloud": "nats://127.0.0.1:1"})))
     for actor in host(made).actors:
         assert load(actor.factory)
+
+
+def test_replicas_of_the_gate_are_processes_of_their_own(tmp_path: Path) -> None:
+    made = site(tmp_path, "api: {embedded: {}}\napigate: {replicas: 3, identities: [a]}\n")
+    cloud, *more = made.hosts({"cloud": "nats://127.0.0.1:1"})
+    assert [spec.name for spec in more] == ["apigate-2", "apigate-3"]
+    assert {spec.actors for spec in more} == {cloud.actors[-1:]}
+    assert more[0].actors[0].settings.identities == ("a",)
 
 
 def test_enrolled_nodes_may_connect_from_the_start(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 from bus import subjects
-from bus.feed import Change, FeedPublisher, Position, Ticker
+from bus.api import Bus
+from bus.feed import Change, FeedPublisher, FeedSubjects, Position, Ticker
+from bus.fence import Fenced
 from bus.memory import MemoryBus
 
 TICK = 0.02  # seconds; as quick as tests like it
@@ -46,11 +48,11 @@ async def owned_tasks() -> AsyncIterator[Tasks]:
 class CloudFeed:
     """One feed of the cloud, as the cloud site publishes it."""
 
-    def __init__(self, bus: MemoryBus, name: str) -> None:
-        self.publisher = FeedPublisher(bus, subjects.CLOUD_FEEDS, name)
-        self.ticker = Ticker(bus, subjects.CLOUD_FEEDS, [self.publisher], TICK)
+    def __init__(self, bus: Bus, name: str, under: FeedSubjects = subjects.CLOUD_FEEDS) -> None:
+        self.publisher = FeedPublisher(bus, under, name)
+        self.ticker = Ticker(bus, under, [self.publisher], TICK)
 
-    async def __aenter__(self) -> CloudFeed:
+    async def __aenter__(self) -> Self:
         self.publisher.start()
         self.ticker.start()
         return self
@@ -66,3 +68,15 @@ class CloudFeed:
     async def delete(self, key: str, version: int, lineage: int = 1) -> None:
         await self.publisher.publish([Change(key, version, None)], Position(lineage, version))
         await self.publisher.drain()
+
+
+class PoolCatalog(CloudFeed):
+    """A pool's catalog that names no resource, as its coordinator publishes it."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        super().__init__(Fenced(bus, lambda: 1), "catalog", subjects.POOL_FEEDS)
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        await self.publisher.publish([], Position(1, 1))
+        return self

@@ -14,13 +14,11 @@ for it, so none may create and delete without having seen the first):
 
 | what | API server | hub |
 |---|---|---|
-| served resources | all | those in `feeds.resources`; for others 404 |
-| verbs | all | get, list, watch; for others 405 |
+| cut off from the cloud | does not happen | reads of `feeds.resources` alone; for all else 503 |
 | `metadata.managedFields` | kept (not by the embedded one) | left out: they only cost the WAN |
 | list's own resourceVersion | the newest of the cluster | the newest known for this resource |
 | an object changed many times at once | each change is an event | one event may tell it all |
 | an object that comes and goes at once | two events | may be none |
-| OpenAPI | full schemas | kinds alone: `kubectl explain` knows no fields |
 | just started | knows what it serves | 503 until it knows the catalog |
 | behind or cut off | does not happen | `Warning: 299` with the age |
 """

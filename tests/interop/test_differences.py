@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.interop.conftest import MORE_FEEDS, make_target, own_namespace
-from tests.interop.kubectl import OPENAPI_V3, Kubectl, minor
-from tests.interop.samples import CARRIED, collection, config_map, sample
+from tests.interop.kubectl import Kubectl
+from tests.interop.samples import collection, config_map, sample
 from tests.interop.target import Api, Target, Watching, stripped, version_of
 from tests.interop.world import FIRST_FEEDS, NODES, STALE_AFTER, World
 
@@ -46,41 +46,14 @@ async def test_resources_are_those_of_the_feeds(
     for node in NODES:
         served = {_in_file(name) for name in world.served(node)}
         assert served == {*FIRST_FEEDS, *MORE_FEEDS}
-    path = collection("Secret", "default")
-    assert (await writes.ask(path)).status == 200
-    unknown = await reads.ask(path)
-    assert (unknown.status, unknown.json["reason"]) == (404, "NotFound")
-    assert (await reads.ask("/apis/apps/v1/deployments")).status == 404
+    path = collection("Secret", "default")  # the others come from the API server
+    assert (await reads.ask(path)).json["kind"] == (await writes.ask(path)).json["kind"]
 
 
 def _in_file(name: str) -> str:
     """plural.version.group as a site file has it."""
     plural, _, group = name.split(".", 2) if name.count(".") > 1 else (*name.split("."), "")
     return f"{plural}.{group}".rstrip(".")
-
-
-@pytest.mark.parametrize("kind", CARRIED)
-async def test_only_reads(reads: Api, writes: Api, kind: str) -> None:
-    path = collection(kind, "default")
-    for method, where in (
-        ("POST", path),
-        ("PUT", f"{path}/it"),
-        ("PATCH", f"{path}/it"),
-        ("DELETE", f"{path}/it"),
-        ("DELETE", path),
-    ):
-        answer = await reads.ask(where, method, sample(kind, "it"))
-        assert (answer.status, answer.json["reason"]) == (405, "MethodNotAllowed"), method
-    assert (await writes.ask(f"{path}/it")).status == 404
-    versions = "/api/v1" if kind in ("Service", "ConfigMap") else path.partition("/namespaces")[0]
-    for entry in (await reads.get(versions))["resources"]:
-        assert set(entry["verbs"]) <= {"get", "list", "watch"}
-
-
-async def test_kubectl_says_that_it_cannot_write(kubectl: Kubectl) -> None:
-    refused = await kubectl.run("create -f -", config_map("it"))
-    assert refused.code == 1
-    assert "MethodNotAllowed" in refused.err or "does not allow this method" in refused.err
 
 
 async def test_managed_fields_stay_behind(reads: Api, writes: Api) -> None:
@@ -148,16 +121,6 @@ async def _up_to(watching: Watching, version: int) -> list[int]:
     while not found or found[-1] < version:
         found += [event.version for event in await watching.take(1)]
     return found
-
-
-async def test_explain_knows_kinds_alone(kubectl: Kubectl) -> None:
-    if minor() < OPENAPI_V3:
-        assert "couldn't find resource" in (await kubectl.run("explain service")).err
-        return
-    assert "KIND:       Service" in (await kubectl("explain service")).out
-    deeper = await kubectl.run("explain service.spec.ports")
-    assert deeper.code == 1
-    assert 'field "ports" does not exist' in deeper.err
 
 
 async def test_old_data_says_so(world: World, reads: Api, kubectl: Kubectl) -> None:

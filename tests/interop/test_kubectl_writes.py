@@ -1,7 +1,6 @@
 """kubectl writes: create, apply, patch of every type, edit-like commands, delete.
 
-Writes are for API servers; a hub passes them on in a later issue, and says so until then
-(`test_differences.py`).
+A hub passes them on to its API server.
 """
 
 from __future__ import annotations
@@ -10,21 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.conftest import API_SERVERS, make_target
 from tests.interop.kubectl import OPENAPI_V3, STRICT, Kubectl, minor
 from tests.interop.samples import Json, collection, config_map, service, widget
 from tests.interop.target import Api, Target, version_of
 
 
-@pytest.fixture(params=API_SERVERS)
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    """In place of the one in conftest: without the hub."""
-    return make_target(request, request.param, tmp_path)
-
-
 @pytest.fixture
 def kubectl(target: Target, ns: str, kubectl_home: Path) -> Kubectl:
-    return Kubectl(target.writes.kubeconfig, ns, kubectl_home / target.name)
+    return Kubectl(target.reads.kubeconfig, ns, kubectl_home / target.name)
 
 
 async def test_create_and_delete(kubectl: Kubectl, writes: Api, ns: str) -> None:

@@ -161,19 +161,13 @@ class World:
         return f"http://127.0.0.1:{self._hubs[node]}"
 
     def served(self, node: str) -> frozenset[str]:
-        """What the node's hub serves and is ready to serve, as "plural.version.group"."""
+        """What the node's hub serves itself and is ready to serve, as "plural.version.group"."""
         if not _is_ok(f"{self.hub_url(node)}/readyz"):
             return frozenset()
-        roots = [_get(f"{self.hub_url(node)}/{root}", _AGGREGATED) for root in ("api", "apis")]
-        return frozenset(
-            ".".join(
-                filter(None, (each["resource"], version["version"], group["metadata"]["name"]))
-            )
-            for root in roots
-            for group in root["items"]
-            for version in group["versions"]
-            for each in version["resources"]
-        )
+        at = json.loads((self.directory / POOL / "run" / f"{POOL}.json").read_text())["health"]
+        status = _get(f"{at}/status", "application/json")
+        feeds = status["hosts"][node]["actors"]["hub"]["status"]["feeds"]
+        return frozenset(".".join(_named(feed)) for feed in feeds)
 
     def until(self, reached: Callable[[], Any], what: str, timeout: float = UP_SECONDS) -> None:
         """Other processes send no event, so it is asked."""
@@ -190,7 +184,10 @@ class World:
         return "\n".join(f"-- {log.name}\n{log.read_text()[-3000:]}" for log in logs)
 
 
-_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+def _named(feed: str) -> list[str]:
+    """Plural, version and group (the core one has no name)."""
+    plural, version, *group = feed.split("_", 2)
+    return [plural, version, *(part.replace("_", ".") for part in group)]
 
 
 def free_port() -> int:

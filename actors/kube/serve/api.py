@@ -145,3 +145,4 @@ class Hooks:
     openapi: OpenApi | None = None
     authenticate: Authenticate | None = None
     audit: Audit | None = None
+    passes_discovery: Callable[[], bool] | None = None  # to `passthrough`, now; see own_discovery

@@ -14,7 +14,15 @@ from loguru import logger
 from multidict import CIMultiDict
 
 from actors.kube.serve import system
-from actors.kube.serve.api import Hooks, ReadBackend, RequestInfo, ServeSettings, User, WriteResult
+from actors.kube.serve.api import (
+    READ_VERBS,
+    Hooks,
+    ReadBackend,
+    RequestInfo,
+    ServeSettings,
+    User,
+    WriteResult,
+)
 from actors.kube.serve.bodies import headers_for, send
 from actors.kube.serve.negotiate import View, negotiate
 from actors.kube.serve.reads import Reader, pretty, warn
@@ -171,10 +179,13 @@ class ApiServer:
 
     async def _unknown(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         """Upstream has a Status for a resource missing from a version it has, else a bare 404."""
-        if self._hooks.passthrough is not None:
-            return await self._hooks.passthrough(request, info)
-        if not self._backend.resources_known():
+        passthrough = self._hooks.passthrough
+        # A watch that is passed on stays there for its whole life: not what is served here soon.
+        is_early = (info.is_resource and info.verb in READ_VERBS) or passthrough is None
+        if is_early and not self._backend.resources_known():
             raise service_unavailable(system.NOT_KNOWN_YET)
+        if passthrough is not None:
+            return await passthrough(request, info)
         known = {(r.group, r.version) for r in self._backend.resources()}
         if info.is_resource and (info.group, info.version) in known:
             raise unknown_resource()

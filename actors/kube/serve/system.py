@@ -117,6 +117,7 @@ class SystemPaths:
 
     def __init__(self, backend: ReadBackend, hooks: Hooks, settings: ServeSettings) -> None:
         self._backend = backend
+        self._hooks = hooks
         self._settings = settings
         self._documents = Documents(hooks)
 
@@ -124,7 +125,7 @@ class SystemPaths:
         path = info.path.rstrip("/") or "/"
         if is_probe(path):
             return self._probe(request, path)
-        if _DISCOVERED.fullmatch(path) and not self._settings.own_discovery:
+        if _DISCOVERED.fullmatch(path) and self._passes_discovery():
             return None
         if _DISCOVERED.fullmatch(path) and not self._backend.resources_known():
             raise service_unavailable(NOT_KNOWN_YET)
@@ -135,6 +136,10 @@ class SystemPaths:
             raise method_not_allowed()
         body, content_type = made
         return await self._cached(request, body, content_type)
+
+    def _passes_discovery(self) -> bool:
+        passes = self._hooks.passes_discovery
+        return not self._settings.own_discovery or (passes is not None and passes())
 
     def _document(self, request: web.Request, path: str) -> tuple[bytes, str] | None:
         """(body, content type)"""

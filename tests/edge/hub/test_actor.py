@@ -55,6 +55,19 @@ async def test_bookmarks_come_as_often_as_the_newest_settings_say(tmp_path: Path
             assert b'"BOOKMARK"' in await watch.content.readline()
 
 
+async def test_cut_off_it_tells_what_it_serves_itself(tmp_path: Path) -> None:
+    async with a_hub(tmp_path) as hub, aiohttp.ClientSession(hub.url) as client:
+        cloud = hub.context.buses["cloud"]
+        assert isinstance(cloud, MemoryBus)
+        cloud.set_link(False)
+        async with client.get("/api/v1") as answer:
+            assert [each["name"] for each in (await answer.json())["resources"]] == [CM.plural]
+        async with client.get("/api/v1/pods") as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        async with client.get("/api/v1/configmaps") as answer:
+            assert answer.status == 200
+
+
 async def test_it_can_be_stopped_before_it_has_started(tmp_path: Path) -> None:
     buses = {name: MemoryBus(MemoryBroker(), name) for name in ("cloud", "pool")}
     async with owned_tasks() as tasks:

@@ -288,6 +288,16 @@ async def test_resources_not_known_yet_are_no_404(path: str) -> None:
     assert known.status == 200
 
 
+async def test_what_may_soon_be_served_here_is_not_read_past_us() -> None:
+    """A watch passed on now would cross the WAN, by itself, for its whole life."""
+    async with serving(backend=NotKnownYet(), hooks=Hooks(passthrough=pass_on)) as api:
+        early = await api.get("/api/v1/gadgets?watch=true")
+    async with serving(hooks=Hooks(passthrough=pass_on)) as api:
+        known = await api.get("/api/v1/gadgets")
+    assert early.status == 503
+    assert known.json["path"] == "/api/v1/gadgets"
+
+
 async def test_a_client_that_hangs_up_early_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     asked = asyncio.Event()
     codes: asyncio.Queue[int] = asyncio.Queue()

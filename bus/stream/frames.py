@@ -1,0 +1,89 @@
+"""What travels: envelopes with positional bodies. What comes in is checked before it is used."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bus.envelope import pack, unpack
+from bus.errors import DecodeError
+from bus.stream.core import Request
+
+OPEN, DATA, CREDIT, CANCEL, PING = "open", "data", "credit", "cancel", "ping"
+ACCEPT, HEAD, FAIL, PONG = "accept", "head", "fail", "pong"
+TO_SERVER = frozenset({DATA, CREDIT, CANCEL, PING})
+TO_CLIENT = frozenset({ACCEPT, HEAD, DATA, CREDIT, FAIL, PONG})
+GONE = -1  # in a pong: the server has no such stream
+
+_SHAPES: dict[str, tuple[type, ...]] = {
+    OPEN: (str, str, list, str, bytes, bool, int),  # request, body's beginning, is it all, credit
+    ACCEPT: (str, int),  # who took it, credit for the body
+    HEAD: (int, int, list),  # sequence, status, headers
+    DATA: (int, bytes, bool),  # sequence, body, is it the last
+    CREDIT: (int,),  # total
+    FAIL: (str,),
+    CANCEL: (),
+    PING: (list,),  # of counts; none: just say that you live
+    PONG: (list,),
+}
+
+
+class Count(NamedTuple):
+    """How far a stream has come, as one side sees it."""
+
+    stream: int
+    frames: int  # sent; or GONE
+    granted: int
+
+
+class Frame(NamedTuple):
+    kind: str
+    body: list[Any]
+
+
+def encode(kind: str, *body: Any) -> bytes:
+    """Raises MessageTooLarge."""
+    return pack(kind, list(body))
+
+
+def decode(raw: bytes, kinds: frozenset[str]) -> Frame:
+    """Raises DecodeError."""
+    kind, body = unpack(raw, kinds)
+    shape = _SHAPES[kind]
+    if not isinstance(body, list) or len(body) != len(shape):
+        raise DecodeError(f"{kind}: not {len(shape)} parts", raw)
+    if any(type(part) is not wanted for part, wanted in zip(body, shape, strict=True)):
+        raise DecodeError(f"{kind}: parts of other types", raw)
+    return Frame(kind, body)
+
+
+def encode_open(request: Request, body: bytes, is_all: bool, window: int) -> bytes:
+    return encode(
+        OPEN,
+        request.method,
+        request.path,
+        [list(pair) for pair in request.headers],
+        request.identity,
+        body,
+        is_all,
+        window,
+    )
+
+
+def decode_open(raw: bytes) -> tuple[Request, bytes, bool, int]:
+    """(request, the body's beginning, whether it is all, credit for the answer)"""
+    method, path, headers, identity, body, is_all, window = decode(raw, frozenset({OPEN})).body
+    return Request(method, path, pairs(headers, raw), identity), body, is_all, window
+
+
+def pairs(headers: list[Any], raw: bytes = b"") -> tuple[tuple[str, str], ...]:
+    """Raises DecodeError."""
+    if not all(isinstance(h, list) and [type(part) for part in h] == [str, str] for h in headers):
+        raise DecodeError("headers that are not pairs of strings", raw)
+    return tuple((name, value) for name, value in headers)
+
+
+def counts(body: list[Any], raw: bytes = b"") -> list[Count]:
+    """Raises DecodeError."""
+    if not all(isinstance(c, list) and [type(part) for part in c] == [int] * 3 for c in body):
+        raise DecodeError("counts that are not three numbers", raw)
+    return [Count(*count) for count in body]

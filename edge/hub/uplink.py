@@ -1,0 +1,205 @@
+"""The hub's way to the API server: what it does not serve itself goes through ApiGate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
+from typing import TYPE_CHECKING
+
+from actors.kube.serve.passing import end_to_end, pass_answer
+from actors.kube.status_errors import ApiError, service_unavailable
+from bus.errors import BusDown, BusError, NoResponders, RequestTimeout, StreamBroken
+from bus.stream import Answer, Request, StreamClient
+from edge.hub.resume import Resume, version_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from actors.kube.resource import Resource
+    from actors.kube.serve.api import RequestInfo
+
+RETRY_SECONDS = 1  # what a client is told while the link is down: hubs try every quarter second
+SEEN_SECONDS = 1.0  # a feed's change takes milliseconds, and the WAN's delay
+_WRITES = frozenset({"create", "update", "patch", "delete"})
+_PASSING = frozenset({401, 429, 500, 502, 503, 504})  # answers that may be others soon
+_PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before a watch's next attempts; then the last
+
+
+WaitVersion = Callable[["Resource", int, float], Awaitable[bool]]
+"""Waits until the hub's own cache has a version: (resource, version, seconds)."""
+
+
+class Uplink:
+    """Implements `actors.kube.serve.api.Passthrough`. `identities`: component -> user."""
+
+    def __init__(
+        self,
+        client: StreamClient,
+        identities: Callable[[], Mapping[str, str]],
+        wait_version: WaitVersion,
+    ) -> None:
+        self._client = client
+        self.resuming = 0  # watches that wait for a way
+        self.resumed = 0
+        self._identities = identities
+        self._wait_version = wait_version
+        self._watches: set[Answer] = set()
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends watches cleanly, so that their clients go on elsewhere; they are not resumed."""
+        self._closing.set()
+        for answer in self._watches:
+            answer.break_off("the hub stops")
+
+    async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        """Raises ApiError."""
+        if request.headers.get("Upgrade"):
+            raise ApiError(501, "NotImplemented", "exec, attach and port-forward: not by this way")
+        body = await request.read()
+        asked = self._asked(request)
+        async with AsyncExitStack() as stack:
+            answer = await self._open(stack, asked, body)
+            chunks: AsyncGenerator[bytes] = answer.chunks()
+            if info.verb == "watch" and answer.status == 200:
+                chunks = self._resumed(stack, asked, answer)
+            elif info.resource is not None and info.verb in _WRITES and answer.status < 300:
+                chunks = self._seen(info.resource, answer)
+            return await pass_answer(request, answer.status, end_to_end(answer.headers), chunks)
+
+    def _asked(self, request: web.Request) -> Request:
+        agent = request.headers.get("User-Agent", "")
+        component = agent.partition("/")[0]
+        identity = self._identities().get(component, "")
+        headers = end_to_end(request.headers.items())
+        return Request(request.method, request.rel_url.raw_path_qs, headers, identity)
+
+    async def _open(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answer:
+        """Tries twice where that can do no harm. Raises ApiError."""
+        try:
+            return await self._once(stack, asked, body)
+        except (StreamBroken, RequestTimeout, NoResponders) as error:
+            is_harmless = asked.method in ("GET", "HEAD") or isinstance(error, NoResponders)
+            if not is_harmless:
+                raise _as_api_error(error) from error
+        except BusError as error:
+            raise _as_api_error(error) from error
+        try:
+            return await self._once(stack, asked, body)
+        except BusError as error:
+            raise _as_api_error(error) from error
+
+    async def _once(self, stack: AsyncExitStack, asked: Request, body: bytes = b"") -> Answer:
+        return await stack.enter_async_context(self._client.open(asked, body))
+
+    async def _seen(self, resource: Resource, answer: Answer) -> AsyncGenerator[bytes]:
+        """A write's answer, once our own cache has what it made: clients read what they wrote.
+
+        Only for a while: the write is done, whatever the feeds do.
+        """
+        chunks = [chunk async for chunk in answer.chunks()]  # one object
+        version = version_of(b"".join(chunks))
+        if version:
+            await self._wait_version(resource, version, SEEN_SECONDS)
+        for chunk in chunks:
+            yield chunk
+
+    # -- watches ----------------------------------------------------------------------------------
+
+    async def _resumed(
+        self, stack: AsyncExitStack, asked: Request, answer: Answer
+    ) -> AsyncGenerator[bytes]:
+        """Whole events, on and on: where a stream breaks, the next goes on behind its last event.
+
+        Raises BusError where the client has to see the break.
+        """
+        headers = dict(answer.headers)
+        is_plain = "Content-Encoding" not in headers
+        resume = Resume(asked.path, headers.get("Content-Type", "") if is_plain else "")
+        while True:
+            try:
+                async with aclosing(self._events(answer, resume)) as events:
+                    async for whole in events:
+                        yield whole
+                return
+            except BusError:
+                if self._closing.is_set():
+                    return
+                if not resume.is_possible:
+                    raise
+            await stack.aclose()
+            again = await self._again(stack, asked, resume)
+            if again is None:
+                return
+            answer = again
+            if answer.status != 200:
+                yield await resume.refusal(answer)
+                return
+
+    async def _events(self, answer: Answer, resume: Resume) -> AsyncGenerator[bytes]:
+        """To the answer's end. Raises BusError."""
+        self._watches.add(answer)
+        try:
+            async for chunk in answer.chunks():
+                if whole := resume.feed(chunk):
+                    yield whole
+            if rest := resume.rest():
+                yield rest
+        finally:
+            self._watches.discard(answer)
+
+    async def _again(self, stack: AsyncExitStack, asked: Request, resume: Resume) -> Answer | None:
+        """As long as our client waits; it hears nothing meanwhile, as in a quiet cluster.
+
+        None when the hub stops.
+        """
+        tries = 0
+        self.resuming += 1
+        try:
+            while not await self._pause(_PAUSES[min(tries, len(_PAUSES) - 1)]):
+                tries += 1
+                request = Request(asked.method, resume.path(), asked.headers, asked.identity)
+                try:
+                    answer = await self._once(stack, request)
+                except BusError:
+                    continue
+                if answer.status not in _PASSING:
+                    self.resumed += 1
+                    return answer
+                await stack.aclose()
+            return None
+        finally:
+            self.resuming -= 1
+
+    async def _pause(self, seconds: float) -> bool:
+        """So long, and until there is a link. Whether the hub stops."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        waits = [
+            asyncio.create_task(self._closing.wait(), name="the hub's end"),
+            asyncio.create_task(_until_up(self._client), name="a link"),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.wait(waits)
+        return self._closing.is_set()
+
+
+async def _until_up(client: StreamClient) -> bool:
+    try:
+        await client.bus.wait_up()
+    except BusDown:  # closed for good
+        await asyncio.Event().wait()
+    return True
+
+
+def _as_api_error(error: BusError) -> ApiError:
+    if isinstance(error, BusDown):
+        return service_unavailable(f"no link to the cloud: {error}", RETRY_SECONDS)
+    if isinstance(error, NoResponders):
+        return service_unavailable(f"the cloud's ApiGate is not there: {error}", RETRY_SECONDS)
+    return ApiError(504, "Timeout", f"the API server's answer did not come: {error}")
