@@ -80,11 +80,11 @@ HOMES = {
         ("actors/kube", "actors/demo", "cloud/apiserver", "cloud/feeds", "edge"),
     ),
     "kubernetes": Home("credentials and addresses of clusters", ("actors/kube/client.py",)),
-    "jsonpatch": Home("RFC 6902", ("cloud/apiserver/patch.py",)),
+    "jsonpatch": Home("RFC 6902", ("actors/kube/patch.py",)),
     "jsonschema": Home("schemas of custom resources", ("cloud/apiserver/structural.py",)),
     "kubernetes_validate": Home(
         "its published schemas; its code is not imported",
-        ("cloud/apiserver/definitions.py",),
+        ("actors/kube/schemas.py",),
         distribution="kubernetes-validate",
         is_found=True,
     ),

@@ -11,11 +11,11 @@ import msgspec
 
 from actors.kube.builtin import BUILTIN
 from actors.kube.resource import Resource, key_of
+from actors.kube.schemas import published
 from actors.kube.status_errors import qualified
 from cloud.apiserver import legacy_events
 from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.codec import BuiltIn
-from cloud.apiserver.definitions import published
 from cloud.apiserver.kinds import kind_of
 from cloud.apiserver.kinds.core import NAMESPACE_LABEL
 from cloud.apiserver.metadata import timestamp

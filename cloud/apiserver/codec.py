@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from actors.kube.schemas import OBJECT_META, Definitions, published
 from actors.kube.status_errors import Cause, bad_request
-from cloud.apiserver.definitions import OBJECT_META, Definitions, published
 from cloud.apiserver.shapes import Shapes
 from cloud.apiserver.typed import Walk, WrongType
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from actors.kube.resource import Column, Resource
+from actors.kube.schemas import Schema
 from actors.kube.status_errors import Cause
 from actors.kube.watchcache import Entry
 from cloud.apiserver.codec import Decoded, clean_metadata
-from cloud.apiserver.definitions import Schema
 from cloud.apiserver.kinds import CUSTOM
 from cloud.apiserver.kinds.definition import CRDS
 from cloud.apiserver.registry import Convert, Registry, Storage, View

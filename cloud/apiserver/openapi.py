@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.kube.resource import Resource
+from actors.kube.schemas import OBJECT_META, REF, Definitions, Schema
 from actors.kube.serve.openapi import prefix_of
-from cloud.apiserver.definitions import OBJECT_META, REF, Definitions, Schema
 
 Object = dict[str, Any]
 GVK = "x-kubernetes-group-version-kind"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.kube import protobuf
+from actors.kube.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from actors.kube.resource import Resource
 from actors.kube.serve.routes import is_true
 from actors.kube.status_errors import (
@@ -20,7 +21,6 @@ from actors.kube.status_errors import (
 )
 from actors.kube.yamls import from_yaml
 from cloud.apiserver import names
-from cloud.apiserver.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 
 if TYPE_CHECKING:
     from multidict import MultiMapping

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from actors.kube.schemas import published
 from actors.kube.serve.api import Hooks, ServeSettings
 from actors.kube.serve.app import build_app
 from actors.kube.serve.backend import CacheBackend
@@ -23,7 +24,6 @@ from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.audit import AuditLog
 from cloud.apiserver.auth import Authenticator
 from cloud.apiserver.custom import CustomResources
-from cloud.apiserver.definitions import published
 from cloud.apiserver.expiry import Expiry
 from cloud.apiserver.janitor import Janitor
 from cloud.apiserver.openapi import Described, Documents

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from cloud.apiserver.definitions import REF, Definitions, Schema, types_of
+from actors.kube.schemas import REF, Definitions, Schema, types_of
 
 _SCALARS: dict[str, Any] = {
     "string": str,

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from actors.kube.schemas import Schema
 from actors.kube.status_errors import Cause
-from cloud.apiserver.definitions import Schema
 from cloud.apiserver.names import not_supported, required
 
 if TYPE_CHECKING:

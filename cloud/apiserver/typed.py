@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors.kube.schemas import Definitions, Schema, types_of
 from actors.kube.status_errors import Cause
-from cloud.apiserver.definitions import Definitions, Schema, types_of
 
 _MAX_UNKNOWN = 100  # told to the client; more help nobody
 

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from actors.kube import patch
 from actors.kube.filters import make_filter
 from actors.kube.resource import key_of
+from actors.kube.schemas import published
 from actors.kube.selectors import SelectorError, parse_fields, parse_labels
 from actors.kube.serve.api import RequestInfo, WriteResult
 from actors.kube.status_errors import (
@@ -29,17 +31,16 @@ from actors.kube.status_errors import (
     success,
     unknown_resource,
 )
+from actors.kube.strategic import strategic_merge
 from actors.kube.watchcache import Entry
-from cloud.apiserver import deletion, patch, prepare, requests
+from cloud.apiserver import deletion, prepare, requests
 from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.codec import BuiltIn
-from cloud.apiserver.definitions import published
 from cloud.apiserver.kinds import service
 from cloud.apiserver.kinds.definition import CRDS
 from cloud.apiserver.metadata import check_preconditions
 from cloud.apiserver.prepare import Prepared, Rules
 from cloud.apiserver.registry import Edit, Registry, Storage, View, check_size, gone_as
-from cloud.apiserver.strategic import strategic_merge
 from cloud.apiserver.structural import has_rules
 
 Object = dict[str, Any]

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from actors.kube.builtin import BUILTIN
+from actors.kube.schemas import published
 from actors.kube.status_errors import ApiError
 from cloud.apiserver.codec import BuiltIn
-from cloud.apiserver.definitions import published
 from cloud.apiserver.shapes import Shapes
 from cloud.apiserver.typed import Walk, WrongType
 from tests.cloud.apiserver.api import pod, service

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from actors.kube.schemas import Definitions, Schema
 from actors.kube.status_errors import ApiError, bad_request
-from cloud.apiserver.definitions import Definitions, Schema
 
 DIRECTIVE = "$patch"
 RETAIN = "$retainKeys"

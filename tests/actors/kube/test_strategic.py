@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from actors.kube.schemas import published
 from actors.kube.status_errors import ApiError
-from cloud.apiserver.definitions import published
-from cloud.apiserver.strategic import strategic_merge
+from actors.kube.strategic import strategic_merge
 
 
 def merge(kind: str, target: Any, patch: Any) -> Any:

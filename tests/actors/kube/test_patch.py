@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from actors.kube.patch import MAX_OPERATIONS, json_patch, merge_patch
 from actors.kube.status_errors import ApiError
-from cloud.apiserver.patch import MAX_OPERATIONS, json_patch, merge_patch
 
 
 @pytest.mark.parametrize(
