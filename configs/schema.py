@@ -138,6 +138,25 @@ class Leases(Section):
     """Renewal period. A quarter of the ttl: three renewals may be lost."""
 
 
+class HubCache(Section):
+    """What a hub keeps on the node's disk, for when nobody can be asked."""
+
+    size: Bytes = 256 << 20
+    """Bound on disk; what nobody reads goes first. 256 MiB: what 110 pods need, many times over."""
+    components: Annotated[dict[str, tuple[str, ...]], Field(json_schema_extra={LIVE: True})] = {
+        "kubelet": ("*",),
+        "kube-proxy": ("*",),
+        "coredns": ("*",),
+        "flanneld": ("*",),
+        "calico-node": ("*",),
+        "cilium-agent": ("*",),
+        "raven-agent-ds": ("*",),
+    }
+    """Component (as its User-Agent begins) -> resources whose reads are kept, as kubectl names
+    them, `*` for all, `-events` for all but. `*` as component is everybody who says who he is;
+    `-name: []` is not. What a node needs to start its pods, and the usual network agents."""
+
+
 class HubSettings(Section):
     """What a node's hub does; the pool's section holds for all nodes."""
 
@@ -157,6 +176,8 @@ class HubSettings(Section):
     }
     """Component (as its User-Agent begins) -> user as whom it acts; all others are the node. The
     cloud's `apigate.identities` has to allow it."""
+    cache: HubCache = HubCache()
+    """What a hub keeps on the node's disk, for when nobody can be asked."""
 
 
 class Node(Section):

@@ -17,6 +17,7 @@ from bus.keys import NodeKey
 from bus.server import ServerSettings, ServerUser
 from configs.schema import Node, PoolSiteFile
 from configs.units import split_address
+from edge.cache import CacheSettings as DiskSettings
 from edge.coordinator.actor import CoordinatorSettings
 from edge.hub.actor import HubActorSettings
 from edge.leader.actor import LeaderSettings
@@ -127,6 +128,8 @@ class PoolSite:
             cache=CacheSettings(window_bytes=hub.window, watcher_bytes=hub.watcher_queue),
             serve=ServeSettings(bookmark=hub.bookmark),
             identities=hub.identities,
+            disk=DiskSettings(limit=hub.cache.size),
+            components=hub.cache.components,
         )
 
     def _pool_bus(self, node: Node, url: str) -> BusSettings:

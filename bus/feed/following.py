@@ -98,9 +98,17 @@ class FeedFollower(Running):
         """Seconds since our state was known to be the source's; math.inf before the first sync."""
         return self._clock() - self._as_of
 
-    def restore(self, items: Mapping[str, Item], position: Position, upstream: bytes = b"") -> None:
-        """Starts from a stored state. Only before `start`."""
+    def restore(
+        self,
+        items: Mapping[str, Item],
+        position: Position,
+        upstream: bytes = b"",
+        *,
+        age: float = math.inf,
+    ) -> None:
+        """Starts from a stored state, `age` seconds old. Only before `start`."""
         self.core.restore(items, position, upstream)
+        self._as_of = self._clock() - age
 
     async def move(self, bus: Bus, subjects: FeedSubjects) -> None:
         """Follows another publisher of the same feed from now on, with the items we have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +20,15 @@ from bus.api import Message, Subscription
 from bus.feed import FeedSettings
 from bus.fence import Guard, Guarded
 from bus.stream import StreamClient, StreamSettings
+from edge.cache import CacheSettings as DiskSettings
+from edge.cache import DiskCache
 from edge.hub.backend import HubBackend
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.sources import Source, choose
 from edge.hub.uplink import Uplink
 from edge.metrics import follower_figures
 
+DISK = "cache.db"  # in the node's state directory
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
 
 
@@ -42,6 +45,8 @@ class HubActorSettings:
     feed: FeedSettings = field(default_factory=FeedSettings)
     identities: Mapping[str, str] = field(default_factory=dict)
     stream: StreamSettings = field(default_factory=StreamSettings)
+    disk: DiskSettings = field(default_factory=DiskSettings)
+    components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
 
 
 class Hub(Actor[HubActorSettings]):
@@ -55,6 +60,7 @@ class Hub(Actor[HubActorSettings]):
         # Each hub its own hold-back: a pool without coordinator does not ask the cloud in step.
         self._jitter = random.uniform(0.0, 1.0)
         self._ticks: Subscription | None = None
+        self._disk = DiskCache(context.state / DISK, settings.disk, log=context.log)
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
         self._stream = StreamClient(self._cloud, context.site, context.node, settings.stream)
@@ -97,8 +103,9 @@ class Hub(Actor[HubActorSettings]):
         )
 
     async def on_start(self) -> None:
+        await self._disk.start(self.context.tasks.spawn)
         self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
-        self._feeds.start()
+        await self._feeds.start()
         await self._stream.start()
         self.context.tasks.spawn("sources", self._follow_best_source())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
@@ -116,6 +123,7 @@ class Hub(Actor[HubActorSettings]):
             await self._ticks.unsubscribe()
         await self._stream.stop()
         await self._feeds.stop()
+        await self._disk.close()
 
     @property
     def url(self) -> str:
@@ -134,6 +142,7 @@ class Hub(Actor[HubActorSettings]):
             cache=self._make_cache,
             spawn=self.context.tasks.spawn,
             log=self.context.log,
+            disk=self._disk,
         )
 
     def _make_cache(self, resource: Resource) -> WatchCache:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from actors.kube.watchcache import WatchCache
 from bus.api import Bus
 from bus.feed import Batch, FeedFollower, FeedSettings, FeedSubjects, Item
 from bus.feed.ticks import Ticks
+from edge.hub.keeping import FeedDisk, FeedKeeper, contents_of
 from edge.hub.progress import Progress
 
 if TYPE_CHECKING:
@@ -76,12 +78,14 @@ class Making:
     cache: Callable[[Resource], WatchCache]
     spawn: Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
     log: Logger
+    disk: FeedDisk | None = None  # where they are kept across restarts
 
 
 class HubFeeds:
     """Follows the catalog and all that it names from one upstream at a time.
 
     A change of upstream keeps all objects: a follower syncs by difference and never goes back.
+    It begins with what the disk holds, whoever can be reached.
     """
 
     def __init__(self, upstream: Upstream, making: Making) -> None:
@@ -92,11 +96,18 @@ class HubFeeds:
         self._catalog_known = False
         self._catalog_changed = asyncio.Event()
         self._ticks = Ticks()  # one subscription for all: a tick crosses the link once
+        self._keeper = FeedKeeper(making.disk, making.log)
         self._catalog = self._follower(CATALOG, self._on_catalog)
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        held = await self._keeper.load(CATALOG)
+        self._keeper.follow(CATALOG, held, lambda: self._catalog.items, self._catalog.age)
+        if held is not None:
+            self._catalog.restore(held.items, held.position, age=held.age)
+            await self._follow_wanted()
         self._catalog.start(self._making.spawn)
         self._making.spawn("catalog", self._keep_followers())
+        self._making.spawn("feeds-on-disk", self._keeper.run())
 
     async def stop(self) -> None:
         await self._catalog.stop()
@@ -133,22 +144,27 @@ class HubFeeds:
         """Whether `resources` are all that there are; before that nothing is known of others."""
         return self._catalog_known
 
-    async def _on_catalog(self, _batch: Batch) -> None:
+    async def _on_catalog(self, batch: Batch) -> None:
+        self._keeper.note(CATALOG, batch)
         self._catalog_changed.set()
 
     async def _keep_followers(self) -> None:
         while True:
             await self._catalog_changed.wait()
             self._catalog_changed.clear()
-            wanted = read_catalog(self._catalog.items, self._making.log)
-            for feed in [feed for feed in self._followed if self._is_outdated(feed, wanted)]:
-                await self._drop(feed)
-            for feed in sorted(wanted.keys() - self._followed.keys()):
-                await self._follow(feed, wanted[feed])
-            for feed, followed in self._followed.items():
-                followed.resource = wanted[feed]
-            self._serve_what_is_followed()
-            self._catalog_known = True
+            await self._follow_wanted()
+
+    async def _follow_wanted(self) -> None:
+        wanted = read_catalog(self._catalog.items, self._making.log)
+        for feed in [feed for feed in self._followed if self._is_outdated(feed, wanted)]:
+            await self._drop(feed)
+            self._keeper.drop(feed)
+        for feed in sorted(wanted.keys() - self._followed.keys()):
+            await self._follow(feed, wanted[feed])
+        for feed, followed in self._followed.items():
+            followed.resource = wanted[feed]
+        self._serve_what_is_followed()
+        self._catalog_known = True
 
     def _is_outdated(self, feed: str, wanted: Mapping[str, Resource]) -> bool:
         """What only looks otherwise (columns, short names) goes on, and so do its watches."""
@@ -157,10 +173,22 @@ class HubFeeds:
 
     async def _follow(self, feed: str, resource: Resource) -> None:
         followed = FollowedResource(resource, self._making.cache(resource))
-        followed.follower = self._follower(feed, followed.apply, followed.progress.moved)
+        followed.follower = self._follower(
+            feed, partial(self._on_batch, feed, followed), followed.progress.moved
+        )
+        held = await self._keeper.load(feed)
+        contents = partial(contents_of, followed.cache)
+        self._keeper.follow(feed, held, contents, followed.follower.age)
+        if held is not None:
+            followed.follower.restore(held.items, held.position, age=held.age)
+            followed.cache.replace(held.items, held.position.version)
         self._followed[feed] = followed
         self._serve_what_is_followed()
         followed.follower.start(self._making.spawn)
+
+    async def _on_batch(self, feed: str, followed: FollowedResource, batch: Batch) -> None:
+        await followed.apply(batch)
+        self._keeper.note(feed, batch)
 
     async def _drop(self, feed: str) -> None:
         followed = self._followed.pop(feed)

@@ -74,3 +74,20 @@ async def test_it_can_be_stopped_before_it_has_started(tmp_path: Path) -> None:
         registry = CollectorRegistry()
         context = Context("pool-a", "node-1", "hub", buses, logger, registry, tasks, tmp_path)
         await Hub(context, SETTINGS).on_stop()
+
+
+async def test_restarted_with_nobody_to_follow_it_serves_what_it_knew(tmp_path: Path) -> None:
+    async with a_hub(tmp_path):
+        pass
+    buses = {name: MemoryBus(MemoryBroker(), name) for name in ("cloud", "pool")}
+    async with owned_tasks() as tasks:
+        registry = CollectorRegistry()
+        context = Context("pool-a", "node-1", "hub", buses, logger, registry, tasks, tmp_path)
+        hub = Hub(context, SETTINGS)
+        await hub.on_start()
+        async with aiohttp.ClientSession(hub.url) as client:
+            async with client.get("/api/v1/configmaps?resourceVersion=0") as answer:
+                found = await answer.json()
+            assert [each["metadata"]["name"] for each in found["items"]] == ["a"]
+            assert found["metadata"]["resourceVersion"] == "10"
+        await hub.on_stop()

@@ -66,7 +66,7 @@ async def a_hub() -> AsyncIterator[World]:
         world = World(broker, HubFeeds(Upstream(node, subjects.CLOUD_FEEDS), making))
         world.node = node
         async with world.catalog, world.objects:
-            world.feeds.start()
+            await world.feeds.start()
             await world.offer(CM)
             await world.objects.put("default/a", 10, OBJECT % b"a")
             yield world
