@@ -6,8 +6,44 @@ from collections.abc import Callable, Mapping
 from math import isinf
 
 from actors.kube.resource import Resource
+from actors.kube.serve.api import RequestInfo
+from actors.kube.serve.backend import not_filled
 from actors.kube.watchcache import WatchCache
 from edge.hub.feeds import FollowedResource, HubFeeds
+
+
+class FeedSource:
+    """Implements `actors.kube.serve.api.Source` over what a feed brings."""
+
+    def __init__(
+        self,
+        followed: FollowedResource,
+        is_cut_off: Callable[[], bool],
+        stale_after: Callable[[], float],
+    ) -> None:
+        self.cache: WatchCache = followed.cache
+        self._followed = followed
+        self._is_cut_off = is_cut_off
+        self._stale_after = stale_after
+
+    async def wait_version(self, version: int | None, timeout: float) -> bool:
+        followed = self._followed
+        if version is not None:
+            return await followed.progress.wait_for(lambda: self.cache.version >= version, timeout)
+        return self._is_cut_off() or await followed.progress.wait_for(
+            lambda: not (followed.is_catching_up and self._is_stale), timeout
+        )
+
+    def warning(self) -> str | None:
+        if not self._is_stale:
+            return None
+        age = self._followed.age
+        how_old = "nobody knows how old" if isinf(age) else f"last known current {age:.0f} s ago"
+        return f"served from the edge cache, {how_old}"
+
+    @property
+    def _is_stale(self) -> bool:
+        return self._followed.age > self._stale_after()
 
 
 class HubBackend:
@@ -26,36 +62,27 @@ class HubBackend:
     def resources_known(self) -> bool:
         return self._feeds.catalog_known
 
-    def cache(self, resource: Resource) -> WatchCache | None:
+    async def source(self, info: RequestInfo) -> FeedSource:
+        assert info.resource is not None
+        source = self.feed(info.resource)
+        if source is None:
+            raise not_filled(info.resource)
+        return source
+
+    def feed(self, resource: Resource) -> FeedSource | None:
         """None until the first sync: an empty list would be a wrong answer, not an old one."""
         followed = self._feeds.get(resource)
-        return followed.cache if followed is not None and followed.cache.filled else None
-
-    async def wait_version(self, resource: Resource, version: int | None, timeout: float) -> bool:
-        followed = self._feeds.get(resource)
-        if followed is None:
-            return False
-        if version is not None:
-            return await followed.progress.wait_for(
-                lambda: followed.cache.version >= version, timeout
-            )
-        return self._is_cut_off() or await followed.progress.wait_for(
-            lambda: not (followed.is_catching_up and self._is_stale(followed)), timeout
-        )
-
-    def warning(self, resource: Resource) -> str | None:
-        followed = self._feeds.get(resource)
-        if followed is None or not self._is_stale(followed):
+        if followed is None or not followed.cache.filled:
             return None
-        age = followed.age
-        how_old = "nobody knows how old" if isinf(age) else f"last known current {age:.0f} s ago"
-        return f"served from the edge cache, {how_old}"
+        return FeedSource(followed, self._is_cut_off, self._stale_after)
+
+    async def wait_version(self, resource: Resource, version: int, timeout: float) -> bool:
+        """Whether the feed has this version, in time."""
+        source = self.feed(resource)
+        return source is not None and await source.wait_version(version, timeout)
 
     def health(self) -> Mapping[str, str]:
         checks = {"catalog": "" if self._feeds.catalog_known else "no catalog of feeds yet"}
         for feed, followed in self._feeds.followed.items():
             checks[feed] = "" if followed.cache.filled else "never synced"
         return checks
-
-    def _is_stale(self, followed: FollowedResource) -> bool:
-        return followed.age > self._stale_after()

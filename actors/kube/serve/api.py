@@ -56,6 +56,24 @@ class WriteResult:
     warnings: tuple[str, ...] = ()  # shown by kubectl, one `Warning: 299` header each
 
 
+class Source(Protocol):
+    """One readable set of objects: what a request is answered from."""
+
+    @property
+    def cache(self) -> WatchCache:
+        """Filled, and the same one for the whole life of this source."""
+
+    async def wait_version(self, version: int | None, timeout: float) -> bool:
+        """Wait until the cache has `version`; None: until it is as fresh as can be expected.
+
+        False when `timeout` (seconds) passed first. With None a source that knows it is cut off
+        returns at once: age is told by `warning`.
+        """
+
+    def warning(self) -> str | None:
+        """What readers must be told (the data is old), else None."""
+
+
 class ReadBackend(Protocol):
     """Where reads come from."""
 
@@ -66,18 +84,12 @@ class ReadBackend(Protocol):
         """Whether that is all. Until then what is not found, and discovery, is 503: clients would
         believe a 404 (kubectl keeps what it discovered for hours)."""
 
-    def cache(self, resource: Resource) -> WatchCache | None:
-        """The cache of a resource; None while it has never been filled (503, clients retry)."""
+    async def source(self, info: RequestInfo) -> Source:
+        """What this request reads from; `info.resource` is set.
 
-    async def wait_version(self, resource: Resource, version: int | None, timeout: float) -> bool:
-        """Wait until the cache has `version`; None: until it is as fresh as can be expected.
-
-        False when `timeout` (seconds) passed first. With None a backend that knows it is cut off
-        returns at once: age is told by `warning`.
+        Raises ApiError, 503 while it has never been filled: an empty answer would be a wrong one.
+        It may wait, and it may choose by whoever asks and for what.
         """
-
-    def warning(self, resource: Resource) -> str | None:
-        """What readers of this resource must be told (its data is old), else None."""
 
     def health(self) -> Mapping[str, str]:
         """Named readiness checks: "" is well, other text says what is wrong. /readyz tells them."""

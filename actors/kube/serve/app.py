@@ -20,6 +20,7 @@ from actors.kube.serve.api import (
     ReadBackend,
     RequestInfo,
     ServeSettings,
+    Source,
     User,
     WriteResult,
 )
@@ -51,11 +52,13 @@ def build_app(
 ) -> web.Application:
     """An application that serves `backend`; run it with `start_server` (or any aiohttp runner).
 
-    At shutdown its watches end cleanly, so that clients resume instead of listing anew.
+    At shutdown its watches end cleanly, so that clients resume instead of listing anew: those of
+    `backend` and those that someone else reads through `app[API].read`.
     """
     settings = settings or ServeSettings()
     server = ApiServer(backend, hooks or Hooks(), settings)
     app = web.Application(client_max_size=settings.max_body)
+    app[API] = server
     app[WATCHES] = server.watches
     app.router.add_route("*", "/{path:.*}", server.handle)
     app.on_shutdown.append(_end_watches)
@@ -74,7 +77,7 @@ class ApiServer:
         self._hooks = hooks
         self._settings = settings
         self._index = ResourceIndex()
-        self._reader = Reader(backend, settings)
+        self._reader = Reader(settings)
         self.watches = Watches(self._reader, settings)
         self._system = system.SystemPaths(backend, hooks, settings)
         self._in_flight = 0
@@ -159,11 +162,21 @@ class ApiServer:
             and info.subresource not in info.resource.subresources
         ):
             raise unknown_resource()
+        return await self.read(request, info, await self._backend.source(info))
+
+    async def read(
+        self, request: web.Request, info: RequestInfo, source: Source
+    ) -> web.StreamResponse:
+        """Answer a get, list or watch from `source`, be it the backend's or not.
+
+        `info.resource` is set, though it may be none of those that the backend serves. Raises
+        ApiError.
+        """
         if info.verb == "watch":
-            return await self.watches.serve(request, info)
+            return await self.watches.serve(request, info, source)
         if info.verb == "list":
-            return await self._reader.list_(request, info)
-        return await self._reader.get(request, info)
+            return await self._reader.list_(request, info, source)
+        return await self._reader.get(request, info, source)
 
     async def _subresource(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         known = info.resource is not None and info.subresource in info.resource.subresources
@@ -218,6 +231,9 @@ class ApiServer:
         return await send(
             request, pretty(request, shown), self._settings, status=result.code, headers=headers
         )
+
+
+API = web.AppKey("api", ApiServer)
 
 
 async def _to_the_end(write: Coroutine[Any, Any, WriteResult], path: str) -> WriteResult:

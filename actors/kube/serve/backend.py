@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from actors.kube.resource import Resource
+from actors.kube.serve.api import RequestInfo
+from actors.kube.status_errors import ApiError, service_unavailable
 from actors.kube.watchcache import WatchCache
 
 
@@ -23,6 +25,24 @@ async def reach_version(cache: WatchCache, version: int, timeout: float) -> bool
     finally:
         cache.forget(token)
     return True
+
+
+def not_filled(resource: Resource) -> ApiError:
+    """503: clients try again."""
+    return service_unavailable(f"{resource.name} are not known here yet")
+
+
+class CacheSource:
+    """Reads of one cache that is always current."""
+
+    def __init__(self, cache: WatchCache) -> None:
+        self.cache = cache
+
+    async def wait_version(self, version: int | None, timeout: float) -> bool:
+        return version is None or await reach_version(self.cache, version, timeout)
+
+    def warning(self) -> str | None:
+        return None
 
 
 class CacheBackend:
@@ -50,17 +70,12 @@ class CacheBackend:
     def resources_known(self) -> bool:
         return True
 
-    def cache(self, resource: Resource) -> WatchCache | None:
-        return self._caches.get(resource.name)
-
-    async def wait_version(self, resource: Resource, version: int | None, timeout: float) -> bool:
-        cache = self._caches.get(resource.name)
-        if cache is None or version is None:
-            return cache is not None
-        return await reach_version(cache, version, timeout)
-
-    def warning(self, resource: Resource) -> str | None:
-        return None
+    async def source(self, info: RequestInfo) -> CacheSource:
+        assert info.resource is not None
+        cache = self._caches.get(info.resource.name)
+        if cache is None or not cache.filled:
+            raise not_filled(info.resource)
+        return CacheSource(cache)
 
     def health(self) -> Mapping[str, str]:
         return {}

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from actors.kube.continue_token import LATEST, decode_token, encode_token
 from actors.kube.filters import Filter, make_filter
-from actors.kube.resource import Resource, key_of
+from actors.kube.resource import key_of
 from actors.kube.selectors import SelectorError, parse_fields, parse_labels
-from actors.kube.serve.api import ReadBackend, RequestInfo, ServeSettings
+from actors.kube.serve.api import RequestInfo, ServeSettings, Source
 from actors.kube.serve.bodies import Breather, headers_for, send, send_pieces
 from actors.kube.serve.negotiate import negotiate
 from actors.kube.serve.options import (
@@ -28,7 +28,6 @@ from actors.kube.status_errors import (
     bad_request,
     expired,
     not_found,
-    service_unavailable,
     version_too_large,
 )
 from actors.kube.watchcache import Entry, Snapshot, TooOld, WatchCache
@@ -55,21 +54,12 @@ class Page(NamedTuple):
 
 
 class Reader:
-    """Answers get and list requests over a backend."""
+    """Answers get and list requests from any source."""
 
-    def __init__(self, backend: ReadBackend, settings: ServeSettings) -> None:
-        self._backend = backend
+    def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
 
     # -- shared with watches ----------------------------------------------------------------------
-
-    def cache_of(self, info: RequestInfo) -> tuple[Resource, WatchCache]:
-        """Raises ApiError 503 while there is nothing to read from."""
-        assert info.resource is not None
-        cache = self._backend.cache(info.resource)
-        if cache is None or not cache.filled:
-            raise service_unavailable(f"{info.resource.name} are not known here yet")
-        return info.resource, cache
 
     def filter_of(self, info: RequestInfo, cache: WatchCache, options: ListOptions) -> Filter:
         """Raises ApiError 400."""
@@ -91,56 +81,57 @@ class Reader:
         wanted = negotiate(info.headers.get("Accept", ""), is_list)
         return Presenter(info.resource, wanted, include)
 
-    async def wait(self, resource: Resource, cache: WatchCache, version: int | None) -> None:
+    async def wait(self, source: Source, version: int | None) -> None:
         """For what the client may demand. Raises ApiError 504."""
         if version is None:
-            await self._backend.wait_version(resource, None, self._settings.fresh_wait)
-        elif version > cache.version:
-            timeout = self._settings.wait_version
-            if not await self._backend.wait_version(resource, version, timeout):
-                raise version_too_large(version, cache.version)
+            await source.wait_version(None, self._settings.fresh_wait)
+            return
+        is_there = version <= source.cache.version
+        if not is_there and not await source.wait_version(version, self._settings.wait_version):
+            raise version_too_large(version, source.cache.version)
 
-    def headers_of(self, resource: Resource, content_type: str) -> dict[str, str]:
-        warning = self._backend.warning(resource)
+    def headers_of(self, source: Source, content_type: str) -> dict[str, str]:
+        warning = source.warning()
         return headers_for(content_type, {"Warning": warn(warning)} if warning else None)
 
     # -- get --------------------------------------------------------------------------------------
 
-    async def get(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+    async def get(
+        self, request: web.Request, info: RequestInfo, source: Source
+    ) -> web.StreamResponse:
         presenter = self.presenter_of(info, is_list=False)
-        resource, cache = self.cache_of(info)
-        await self.wait(resource, cache, parse_version(info.query.get("resourceVersion", "")))
-        entry = cache.get(key_of(info.namespace, info.name))
+        await self.wait(source, parse_version(info.query.get("resourceVersion", "")))
+        entry = source.cache.get(key_of(info.namespace, info.name))
         if entry is None:
-            raise not_found(resource.group, resource.plural, info.name)
-        headers = self.headers_of(resource, presenter.wanted.content_type)
+            raise not_found(info.group, info.plural, info.name)
+        headers = self.headers_of(source, presenter.wanted.content_type)
         body = pretty(request, presenter.body(entry.raw))
         return await send(request, body, self._settings, headers=headers)
 
     # -- list -------------------------------------------------------------------------------------
 
-    async def list_(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+    async def list_(
+        self, request: web.Request, info: RequestInfo, source: Source
+    ) -> web.StreamResponse:
         presenter = self.presenter_of(info, is_list=True)
         options = parse_options(info.query, is_watch=False)
         check_continue(options)
-        resource, cache = self.cache_of(info)
-        filter_ = self.filter_of(info, cache, options)
-        page = await self._page(resource, cache, filter_, options)
+        filter_ = self.filter_of(info, source.cache, options)
+        page = await self._page(source, filter_, options)
         pieces = await self._pieces(presenter, page, filter_)
-        headers = self.headers_of(resource, presenter.wanted.content_type)
+        headers = self.headers_of(source, presenter.wanted.content_type)
         if wants_pretty(request) and sum(map(len, pieces)) < PRETTY_UP_TO:
             body = pretty(request, b"".join(pieces))
             return await send(request, body, self._settings, headers=headers)
         return await send_pieces(request, pieces, self._settings, headers=headers)
 
-    async def _page(
-        self, resource: Resource, cache: WatchCache, filter_: Filter, options: ListOptions
-    ) -> Page:
+    async def _page(self, source: Source, filter_: Filter, options: ListOptions) -> Page:
+        cache = source.cache
         if options.continue_:
             snapshot, after = self._continued(cache, filter_, options)
         else:
             after = ""
-            await self.wait(resource, cache, options.version)
+            await self.wait(source, options.version)
             snapshot = _snapshot(cache, _exact_version(options))
         limit = 0 if options.version == 0 else max(options.limit, 0)  # as upstream's cache does
         return await _cut(cache, snapshot, filter_, after, limit)

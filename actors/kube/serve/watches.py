@@ -19,7 +19,7 @@ from aiohttp import web
 from loguru import logger
 
 from actors.kube.filters import Filter
-from actors.kube.serve.api import RequestInfo, ServeSettings
+from actors.kube.serve.api import RequestInfo, ServeSettings, Source
 from actors.kube.serve.bodies import GROUP, Breather
 from actors.kube.serve.negotiate import View
 from actors.kube.serve.options import ListOptions, parse_options
@@ -129,19 +129,20 @@ class Watches:
             for stream in list(self._open):
                 stream.abort()
 
-    async def serve(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+    async def serve(
+        self, request: web.Request, info: RequestInfo, source: Source
+    ) -> web.StreamResponse:
         """Returns at the end of the watch. Raises ApiError before it begins."""
         shown = self._reader.presenter_of(info, is_list=False)
         options = parse_options(info.query, is_watch=True)
-        resource, cache = self._reader.cache_of(info)
-        filter_ = self._reader.filter_of(info, cache, options)
+        filter_ = self._reader.filter_of(info, source.cache, options)
         if options.initial_events or options.version is None:
-            await self._reader.wait(resource, cache, options.version)
-        headers = self._reader.headers_of(resource, shown.wanted.content_type)
+            await self._reader.wait(source, options.version)
+        headers = self._reader.headers_of(source, shown.wanted.content_type)
         response = web.StreamResponse(headers=headers)
         response.enable_chunked_encoding()
         await response.prepare(request)
-        stream = Stream(request, response, cache, shown, self._settings, self._batches)
+        stream = Stream(request, response, source.cache, shown, self._settings, self._batches)
         await self._stream(stream, filter_, options)
         return response
 

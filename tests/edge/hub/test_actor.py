@@ -42,7 +42,7 @@ async def a_hub(path: Path) -> AsyncIterator[Hub]:
         context = Context("pool-a", "node-1", "hub", buses, logger, registry, tasks, path)
         hub = Hub(context, SETTINGS)
         await hub.on_start()
-        await until(lambda: hub._backend.cache(CM) is not None, "it has synced")
+        await until(lambda: hub._backend.feed(CM) is not None, "it has synced")
         yield hub
         await hub.on_stop()
 

@@ -107,7 +107,7 @@ async def test_a_resource_that_goes_ends_its_watches_and_comes_back_unknown() ->
         await until(lambda: world.backend.resources() == (), "it is gone")
         with pytest.raises(TooOld):
             await until(lambda: watcher.take() is not None, "its end")
-        assert world.backend.cache(CM) is None
+        assert world.backend.feed(CM) is None
         with pytest.raises(TooOld):  # one whose request was under way
             followed.cache.watch(None)
         await world.objects.delete("default/a", 12)
@@ -154,7 +154,9 @@ async def test_who_waits_for_fresh_data_is_told_when_nothing_has_changed() -> No
         followed.follower.core.turn()  # as after a cut: a sync is due
         followed.follower._as_of -= 60
         assert followed.is_catching_up
-        fresh = world.backend.wait_version(CM, None, 60.0)
+        source = world.backend.feed(CM)
+        assert source is not None
+        fresh = source.wait_version(None, 60.0)
         world.broker.cut(world.node)
         world.broker.heal(world.node)
         async with asyncio.timeout(3):
@@ -166,9 +168,11 @@ async def test_the_warning_says_how_old_or_that_nobody_knows() -> None:
         followed = await world.followed()
         assert followed.follower is not None
         await until(lambda: followed.age < 1, "it is fresh")
-        assert world.backend.warning(CM) is None
+        source = world.backend.feed(CM)
+        assert source is not None
+        assert source.warning() is None
         followed.follower._as_of -= 60
-        assert "current 60 s ago" in (world.backend.warning(CM) or "")
+        assert "current 60 s ago" in (source.warning() or "")
         # From a coordinator that has only its table: the cloud is cut off since before it started.
         followed.follower._as_of = -math.inf
-        assert world.backend.warning(CM) == "served from the edge cache, nobody knows how old"
+        assert source.warning() == "served from the edge cache, nobody knows how old"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import msgspec
 import pytest
 from aiohttp import web
 
 from actors.kube.serve.api import Hooks, RequestInfo, User, WriteResult
-from actors.kube.serve.backend import CacheBackend
+from actors.kube.serve.app import API
+from actors.kube.serve.backend import CacheBackend, CacheSource
 from actors.kube.status_errors import already_exists, conflict
 from actors.kube.watchcache import WatchCache
 from tests.actors.kube.objects import WIDGETS, make
-from tests.actors.kube.serve.serving import CONFIGMAPS_URL, serving
+from tests.actors.kube.objects import Source as Gadgets
+from tests.actors.kube.serve.serving import CONFIGMAPS_URL, Api, serving
 
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"
 
@@ -235,6 +240,52 @@ async def test_what_is_not_served_here_is_passed_on() -> None:
         assert (await api.get("/livez")).text == "ok"
 
 
+# -- reads of what the backend does not list ------------------------------------------------------
+
+
+class Mirrored:
+    """A passthrough that reads what it has itself, as a hub's mirror does."""
+
+    def __init__(self) -> None:
+        self.gadgets = Gadgets(msgspec.structs.replace(WIDGETS, plural="gadgets", kind="Gadget"))
+        self.app: web.Application | None = None
+
+    async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        assert self.app is not None
+        assert info.resource is None
+        known = replace(info, resource=self.gadgets.resource)
+        return await self.app[API].read(request, known, CacheSource(self.gadgets.cache))
+
+
+@asynccontextmanager
+async def mirroring() -> AsyncIterator[tuple[Api, Gadgets]]:
+    mirrored = Mirrored()
+    async with serving(Hooks(passthrough=mirrored), wait_version=0.05) as api:
+        mirrored.app = api.server.app
+        yield api, mirrored.gadgets
+
+
+async def test_any_source_is_read_as_the_backend_is() -> None:
+    path = "/apis/example.com/v1/namespaces/default/gadgets"
+    async with mirroring() as (api, gadgets):
+        version = gadgets.put("g")
+        assert (await api.get(path)).names() == ["g"]
+        assert (await api.get(f"{path}/g")).json["kind"] == "Gadget"
+        assert (await api.get(f"{path}/h")).status == 404
+        assert (await api.get(f"{path}?resourceVersion={version + 1}")).status == 504
+        async with api.watch(f"{path}?watch=1&resourceVersion=10") as watch:
+            assert await watch.next_seen() == ("ADDED", "g")
+
+
+async def test_watches_of_any_source_end_cleanly_at_stop() -> None:
+    path = "/apis/example.com/v1/gadgets?watch=1&allowWatchBookmarks=1"
+    async with mirroring() as (api, gadgets), api.watch(f"{path}&resourceVersion=10") as watch:
+        gadgets.put("g")
+        assert await watch.next_seen() == ("ADDED", "g")
+        await api.server.stop()
+        assert [event["type"] for event in await watch.rest()] == ["BOOKMARK"]
+
+
 # -- health ---------------------------------------------------------------------------------------
 
 
@@ -242,7 +293,12 @@ class Sick(CacheBackend):
     def health(self) -> dict[str, str]:
         return {"feeds": "not synced"}
 
-    def warning(self, resource: object) -> str | None:
+    async def source(self, info: RequestInfo) -> CacheSource:
+        return Old((await super().source(info)).cache)
+
+
+class Old(CacheSource):
+    def warning(self) -> str | None:
         return "data is 5 min old"
 
 
