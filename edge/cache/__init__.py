@@ -15,7 +15,7 @@ SQL, `disk.py` the two threads, `database.py` the file and its repair.
 
 from __future__ import annotations
 
-from edge.cache.plan import ListQuery, component_of, is_cached, list_query
+from edge.cache.plan import ListQuery, list_query
 from edge.cache.reading import FeedState, Found, Missing, View
 from edge.cache.settings import CacheSettings
 from edge.cache.store import DiskCache
@@ -30,7 +30,5 @@ __all__ = [
     "ListQuery",
     "Missing",
     "View",
-    "component_of",
-    "is_cached",
     "list_query",
 ]

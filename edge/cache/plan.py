@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
 
 from actors.kube.selectors import FieldTerm, Op, Requirement, parse_fields, parse_labels
-
-ALL = "*"
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,23 +90,6 @@ def best_cover(held: Iterable[ListQuery], asked: ListQuery) -> ListQuery | None:
     """The narrowest of those that cover `asked`."""
     found = [query for query in held if covers(query, asked)]
     return max(found, key=lambda q: (q == asked, bool(q.namespace), q.selects), default=None)
-
-
-def component_of(user_agent: str) -> str:
-    """ "kubelet/v1.32.0 (linux/amd64) kubernetes/70d3cc9" is "kubelet"; "" is nobody known."""
-    first = user_agent.split(maxsplit=1)[:1]
-    name = first[0].partition("/")[0] if first else ""
-    return name if name.isascii() and name.isprintable() else ""
-
-
-def is_cached(component: str, agents: Collection[str]) -> bool:
-    """`agents` are components by name; "*" is every one that says who it is, "-name" is not.
-
-    The exclusion wins, so that "*" may have exceptions.
-    """
-    if not component or f"-{component}" in agents:
-        return False
-    return component in agents or ALL in agents
 
 
 @dataclass(frozen=True, slots=True)

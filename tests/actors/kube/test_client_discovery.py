@@ -6,12 +6,8 @@ import pytest
 
 from actors.kube import builtin
 from actors.kube.client_errors import UnknownResource
-from actors.kube.discovery import (
-    parse_aggregated,
-    parse_resource_list,
-    pick,
-    with_definition,
-)
+from actors.kube.discovered import parse_aggregated, parse_resource_list
+from actors.kube.discovery import pick, with_definition
 from actors.kube.resource import Column, Resource
 from actors.kube.serve import discovery as served
 

@@ -6,10 +6,8 @@ from actors.kube.selectors import SelectorError, parse_fields, parse_labels
 from edge.cache.plan import (
     Candidate,
     best_cover,
-    component_of,
     covers,
     evictions,
-    is_cached,
     list_query,
     name_query,
 )
@@ -87,30 +85,6 @@ def test_the_narrowest_cover() -> None:
     assert best_cover([everything, mine], asked) == mine
     assert best_cover([everything, mine, asked], asked) == asked
     assert best_cover([list_query("services.v1")], asked) is None
-
-
-@pytest.mark.parametrize(
-    ("agent", "component"),
-    [
-        ("kubelet/v1.32.0 (linux/amd64) kubernetes/70d3cc9", "kubelet"),
-        ("Go-http-client/1.1", "Go-http-client"),
-        ("coredns", "coredns"),
-        ("", ""),
-        ("  ", ""),
-        ("/1", ""),
-        ("k\udcffx/1", ""),
-    ],
-)
-def test_component(agent: str, component: str) -> None:
-    assert component_of(agent) == component
-
-
-def test_who_is_cached() -> None:
-    assert is_cached("kubelet", {"kubelet"})
-    assert not is_cached("kubectl", {"kubelet"})
-    assert is_cached("anyone", {"*"})
-    assert not is_cached("", {"*"})
-    assert not is_cached("kubectl", {"*", "-kubectl"})  # wished for in OpenYurt #1351
 
 
 def test_evicts_the_fewest_least_recently_used_critical_ones_last() -> None:
