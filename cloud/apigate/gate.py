@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from actors.kube.client import ClusterClient
 from actors.kube.client_errors import KubeError, Misconfigured, NotConnected
-from actors.kube.serve.passing import Headers, end_to_end
+from actors.kube.serve.passing import UNDONE, UNKNOWN, UNREACHABLE, Headers, end_to_end
 from actors.kube.status_errors import ApiError, bad_request, service_unavailable
 from bus.errors import StreamBroken
 from bus.stream import Exchange
@@ -34,7 +34,9 @@ class Gate:
         except KubeError as error:
             if exchange.is_started:
                 raise StreamBroken(str(error)) from error
-            await _answer(exchange, _unavailable(error, exchange.request.method))
+            refusal = _unavailable(error, exchange.request.method)
+            is_undone = refusal.code != 504
+            await _answer(exchange, refusal, (UNREACHABLE, UNDONE if is_undone else UNKNOWN))
 
     def _headers(self, exchange: Exchange) -> Headers:
         """Raises ApiError."""
@@ -71,8 +73,8 @@ def _unavailable(error: KubeError, method: str) -> ApiError:
     return ApiError(504, "Timeout", f"whether it was done is unknown: {error}")
 
 
-async def _answer(exchange: Exchange, error: ApiError) -> None:
-    headers = [("Content-Type", "application/json")]
+async def _answer(exchange: Exchange, error: ApiError, *more: tuple[str, str]) -> None:
+    headers = [("Content-Type", "application/json"), *more]
     if error.retry_after:
         headers.append(("Retry-After", str(error.retry_after)))
     await exchange.start(error.code, tuple(headers))

@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from actors.kube.serve.passing import end_to_end, pass_answer
-from actors.kube.status_errors import ApiError, service_unavailable
+import msgspec
+
+from actors.kube.serve.passing import (
+    UNDONE,
+    UNREACHABLE,
+    Headers,
+    end_to_end,
+    header_of,
+    pass_answer,
+)
+from actors.kube.status_errors import ApiError
 from bus.errors import BusDown, BusError, NoResponders, RequestTimeout, StreamBroken
 from bus.stream import Answer, Request, StreamClient
 from edge.hub.resume import Resume, version_of
@@ -20,10 +30,28 @@ if TYPE_CHECKING:
     from actors.kube.serve.api import RequestInfo
 
 RETRY_SECONDS = 1  # what a client is told while the link is down: hubs try every quarter second
+MOST_WHOLE = 64 << 20  # bytes; larger lists come in pages
+_REFUSAL_BYTES = 64 * 1024
 SEEN_SECONDS = 1.0  # a feed's change takes milliseconds, and the WAN's delay
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 _PASSING = frozenset({401, 429, 500, 502, 503, 504})  # answers that may be others soon
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before a watch's next attempts; then the last
+
+
+class Unreachable(ApiError):
+    """The API server could not be asked; where not `is_undone` it may have done it all the same."""
+
+    def __init__(self, code: int, reason: str, message: str, is_undone: bool) -> None:
+        super().__init__(code, reason, message, retry_after=RETRY_SECONDS if code == 503 else 0)
+        self.is_undone = is_undone
+
+
+class Whole(NamedTuple):
+    """An answer with all of its body."""
+
+    status: int
+    headers: Headers
+    body: bytes
 
 
 WaitVersion = Callable[["Resource", int, float], Awaitable[bool]]
@@ -53,8 +81,27 @@ class Uplink:
         for answer in self._watches:
             answer.break_off("the hub stops")
 
+    async def whole(self, request: web.Request, body: bytes, *more: tuple[str, str]) -> Whole:
+        """What the API server says, once it is all there; `more` headers go with the request.
+
+        Only for what is no watch. Raises Unreachable, ApiError 502 for an answer without end.
+        """
+        asked = self._asked(request)
+        asked = replace(asked, headers=(*asked.headers, *more))
+        async with AsyncExitStack() as stack:
+            answer = await self._open(stack, asked, body)
+            found = bytearray()
+            try:
+                async for chunk in answer.chunks():
+                    found += chunk
+                    if len(found) > MOST_WHOLE:
+                        raise ApiError(502, "BadGateway", f"more than {MOST_WHOLE} bytes came")
+            except BusError as error:
+                raise _as_api_error(error) from error
+            return Whole(answer.status, end_to_end(answer.headers), bytes(found))
+
     async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
-        """Raises ApiError."""
+        """Raises ApiError, Unreachable among them."""
         if request.headers.get("Upgrade"):
             raise ApiError(501, "NotImplemented", "exec, attach and port-forward: not by this way")
         body = await request.read()
@@ -76,9 +123,9 @@ class Uplink:
         return Request(request.method, request.rel_url.raw_path_qs, headers, identity)
 
     async def _open(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answer:
-        """Tries twice where that can do no harm. Raises ApiError."""
+        """Tries twice where that can do no harm. Raises Unreachable."""
         try:
-            return await self._once(stack, asked, body)
+            return await self._reached(stack, asked, body)
         except (StreamBroken, RequestTimeout, NoResponders) as error:
             is_harmless = asked.method in ("GET", "HEAD") or isinstance(error, NoResponders)
             if not is_harmless:
@@ -86,9 +133,20 @@ class Uplink:
         except BusError as error:
             raise _as_api_error(error) from error
         try:
-            return await self._once(stack, asked, body)
+            return await self._reached(stack, asked, body)
         except BusError as error:
             raise _as_api_error(error) from error
+
+    async def _reached(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answer:
+        """Raises BusError; Unreachable where ApiGate could not ask the API server."""
+        answer = await self._once(stack, asked, body)
+        unreachable = header_of(answer.headers, UNREACHABLE)
+        if not unreachable:
+            return answer
+        why = await _message_of(answer)
+        if unreachable == UNDONE:
+            raise Unreachable(503, "ServiceUnavailable", why, is_undone=True)
+        raise Unreachable(504, "Timeout", why, is_undone=False)
 
     async def _once(self, stack: AsyncExitStack, asked: Request, body: bytes = b"") -> Answer:
         return await stack.enter_async_context(self._client.open(asked, body))
@@ -197,9 +255,24 @@ async def _until_up(client: StreamClient) -> bool:
     return True
 
 
-def _as_api_error(error: BusError) -> ApiError:
+async def _message_of(answer: Answer) -> str:
+    body = b""
+    async for chunk in answer.chunks():
+        body += chunk
+        if len(body) > _REFUSAL_BYTES:
+            break
+    try:
+        return str(msgspec.json.decode(body)["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return "ApiGate cannot reach the API server"
+
+
+def _as_api_error(error: BusError) -> Unreachable:
     if isinstance(error, BusDown):
-        return service_unavailable(f"no link to the cloud: {error}", RETRY_SECONDS)
+        why = f"no link to the cloud: {error}"
+        return Unreachable(503, "ServiceUnavailable", why, is_undone=True)
     if isinstance(error, NoResponders):
-        return service_unavailable(f"the cloud's ApiGate is not there: {error}", RETRY_SECONDS)
-    return ApiError(504, "Timeout", f"the API server's answer did not come: {error}")
+        why = f"the cloud's ApiGate is not there: {error}"
+        return Unreachable(503, "ServiceUnavailable", why, is_undone=True)
+    why = f"the API server's answer did not come: {error}"
+    return Unreachable(504, "Timeout", why, is_undone=False)

@@ -11,6 +11,19 @@ from bus.errors import BusError
 
 Headers = tuple[tuple[str, str], ...]
 
+UNREACHABLE = "Atoll-Unreachable"
+"""Of an answer that is not the API server's, because it could not be asked: `UNDONE`, or `UNKNOWN`
+where it may have done what was asked."""
+UNDONE = "undone"
+UNKNOWN = "unknown"
+
+
+def header_of(headers: Headers, name: str) -> str:
+    """The first of this name, "" if there is none."""
+    wanted = name.lower()
+    return next((value for each, value in headers if each.lower() == wanted), "")
+
+
 _HOP_BY_HOP = frozenset(
     {
         "connection",
