@@ -58,6 +58,10 @@ def _in(group: str, plural: str, kind: str, namespaced: bool = True, **rest: Any
     )
 
 
+RBAC = "rbac.authorization.k8s.io"
+AUTHENTICATION = "authentication.k8s.io"
+AUTHORIZATION = "authorization.k8s.io"
+
 _ALL = ("all",)
 _STATUS = ("status",)
 _SCALED = ("scale", "status")
@@ -97,7 +101,9 @@ SERVICES = _core(
 ENDPOINTS = _core("endpoints", "Endpoints", short_names=("ep",))
 CONFIGMAPS = _core("configmaps", "ConfigMap", short_names=("cm",))
 SECRETS = _core("secrets", "Secret", selectable_fields=("type",))
-SERVICE_ACCOUNTS = _core("serviceaccounts", "ServiceAccount", short_names=("sa",))
+SERVICE_ACCOUNTS = _core(
+    "serviceaccounts", "ServiceAccount", short_names=("sa",), subresources=("token",)
+)
 EVENTS = _core("events", "Event", short_names=("ev",), selectable_fields=_EVENT_FIELDS)
 NEW_EVENTS = _in(
     "events.k8s.io",
@@ -162,6 +168,10 @@ JOBS = _in(
     selectable_fields=("status.successful",),
     subresources=_STATUS,
 )
+ROLES = _in(RBAC, "roles", "Role")
+ROLE_BINDINGS = _in(RBAC, "rolebindings", "RoleBinding")
+CLUSTER_ROLES = _in(RBAC, "clusterroles", "ClusterRole", False)
+CLUSTER_ROLE_BINDINGS = _in(RBAC, "clusterrolebindings", "ClusterRoleBinding", False)
 
 BUILTIN: tuple[Resource, ...] = (
     NAMESPACES,
@@ -186,7 +196,34 @@ BUILTIN: tuple[Resource, ...] = (
     REPLICA_SETS,
     STATEFUL_SETS,
     JOBS,
+    ROLES,
+    ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
 )
+
+_ONLY_CREATED: Any = {"verbs": ("create",)}
+REVIEWS: tuple[Resource, ...] = (
+    _in(AUTHENTICATION, "tokenreviews", "TokenReview", False, **_ONLY_CREATED),
+    _in(AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview", False, **_ONLY_CREATED),
+    _in(AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview", False, **_ONLY_CREATED),
+    _in(
+        AUTHORIZATION,
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        False,
+        **_ONLY_CREATED,
+    ),
+    _in(
+        AUTHORIZATION,
+        "selfsubjectrulesreviews",
+        "SelfSubjectRulesReview",
+        False,
+        **_ONLY_CREATED,
+    ),
+    _in(AUTHORIZATION, "localsubjectaccessreviews", "LocalSubjectAccessReview", **_ONLY_CREATED),
+)
+"""Questions to an API server: created, answered, and kept nowhere."""
 
 
 def find(name: str, among: Iterable[Resource] = BUILTIN) -> Resource | None:

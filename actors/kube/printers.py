@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from actors.kube.builtin import RBAC
 from actors.kube.durations import age
 from actors.kube.resource import Column
 
@@ -404,6 +405,30 @@ def _daemon_set(obj: Object, now: float) -> list[Any]:
     ]
 
 
+def _role(obj: Object, now: float) -> list[Any]:
+    """Roles tell when they were made, not how long ago (as upstream)."""
+    return [_name(obj), _meta(obj).get("creationTimestamp")]
+
+
+def _role_binding(obj: Object, now: float) -> list[Any]:
+    ref = _part(obj, "roleRef")
+    subjects: list[Object] = obj.get("subjects") or []
+    by_kind = {kind: [s for s in subjects if s.get("kind") == kind] for kind in _SUBJECTS}
+    names = [", ".join(map(_subject, by_kind[kind])) for kind in _SUBJECTS]
+    return [_name(obj), f"{ref.get('kind', '')}/{ref.get('name', '')}", _age(obj, now), *names]
+
+
+_SUBJECTS = ("User", "Group", "ServiceAccount")
+
+
+def _subject(subject: Object) -> str:
+    name = str(subject.get("name", ""))
+    return f"{subject.get('namespace', '')}/{name}" if subject["kind"] == _SUBJECTS[2] else name
+
+
+_ROLE = Printer(_columns("Created At"), _role)
+_BINDING = Printer(_columns("Role", "Age", "+Users", "+Groups", "+ServiceAccounts"), _role_binding)
+
 _POD_COLUMNS = _columns(
     "Ready", "Status", "Restarts", "Age", "+IP", "+Node", "+Nominated Node", "+Readiness Gates"
 )
@@ -440,6 +465,10 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     ("networking.k8s.io", "servicecidrs"): Printer(_columns("CIDRs", "Age"), _service_cidr),
     ("node.k8s.io", "runtimeclasses"): Printer(_columns("Handler", "Age"), _runtime_class),
     ("apiextensions.k8s.io", "customresourcedefinitions"): Printer(_columns("Created At"), _crd),
+    (RBAC, "roles"): _ROLE,
+    (RBAC, "clusterroles"): _ROLE,
+    (RBAC, "rolebindings"): _BINDING,
+    (RBAC, "clusterrolebindings"): _BINDING,
     ("apps", "deployments"): Printer(
         _columns("Ready", "#Up-to-date", "#Available", *_WORKLOAD), _deployment
     ),

@@ -31,6 +31,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     columns: tuple[Column, ...] = ()  # empty: built-in printer, else name and age
     selectable_fields: tuple[str, ...] = ()  # beyond metadata.name/namespace, e.g. "spec.nodeName"
     subresources: tuple[str, ...] = ()  # "status", ...
+    verbs: tuple[str, ...] = ()  # empty: all; reviews can only be created
 
     @property
     def api_version(self) -> str:

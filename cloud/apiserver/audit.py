@@ -57,8 +57,8 @@ class AuditLog:
             "code": code,
             "ms": round(seconds * 1000, 1),
         }
-        if info.user and info.user.acting_as:
-            record["as"] = info.user.acting_as
+        if info.user and info.user.acting:
+            record["as"] = info.user.acting.name
         return record
 
     def _write(self, line: bytes) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actors.kube.serve.api import User
@@ -59,7 +60,7 @@ def acting(user: User, headers: Mapping[str, str]) -> User:
     """The user, as whom it wants to be seen. Raises ApiError 400 for groups without a user."""
     name = headers.get("Impersonate-User", "")
     if name:
-        return User(user.name, user.groups, name)
+        return replace(user, acting=User(name))
     if any(header.lower().startswith("impersonate-") for header in headers):
         raise bad_request("requested groups, uid or extra of an impersonation without a user")
     return user

@@ -17,11 +17,18 @@ READ_VERBS = frozenset({"get", "list", "watch"})
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks. `acting_as` is set from impersonation headers (it goes into the audit log)."""
+    """Who asks; with `acting` (impersonation), as whom."""
 
     name: str
     groups: tuple[str, ...] = ()
-    acting_as: str = ""
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    acting: User | None = None
+
+    @property
+    def effective(self) -> User:
+        """Whose rights count."""
+        return self.acting or self
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,9 @@ class OpenApi(Protocol):
 Authenticate = Callable[[web.Request], Awaitable[User | None]]
 """Who sent this request; None → 401. May raise ApiError (403)."""
 
+Authorize = Callable[[RequestInfo], None]
+"""May `info.user` do this? Raises ApiError (403)."""
+
 Passthrough = Callable[[web.Request, RequestInfo], Awaitable[web.StreamResponse]]
 """Answers what is not served here (the hub's way to the API server). May raise ApiError."""
 
@@ -156,5 +166,6 @@ class Hooks:
     passthrough: Passthrough | None = None
     openapi: OpenApi | None = None
     authenticate: Authenticate | None = None
+    authorize: Authorize | None = None
     audit: Audit | None = None
     passes_discovery: Callable[[], bool] | None = None  # to `passthrough`, now; see own_discovery

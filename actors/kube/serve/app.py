@@ -87,6 +87,8 @@ class ApiServer:
         info = self._parse(request)
         try:
             info = replace(info, user=await self._authenticate(request, info))
+            if self._hooks.authorize is not None and info.user is not None:
+                self._hooks.authorize(info)
             response = await self._limited(request, info)
         except ApiError as error:
             response = failure(request, error)
@@ -139,7 +141,7 @@ class ApiServer:
             return await self._plain_path(request, info)
         if info.resource is None:
             return await self._unknown(request, info)
-        if not is_allowed(info):
+        if not is_allowed(info) or not _has_verb(info):
             raise method_not_allowed()
         self._check_scope(info, info.resource.namespaced)
         if info.subresource not in ("", "status"):
@@ -234,6 +236,12 @@ class ApiServer:
 
 
 API = web.AppKey("api", ApiServer)
+
+
+def _has_verb(info: RequestInfo) -> bool:
+    """Whether the resource knows the verb; subresources have their own."""
+    verbs = info.resource.verbs if info.resource is not None and not info.subresource else ()
+    return not verbs or info.verb in verbs
 
 
 async def _to_the_end(write: Coroutine[Any, Any, WriteResult], path: str) -> WriteResult:

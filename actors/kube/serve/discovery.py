@@ -12,6 +12,8 @@ READ_VERBS = ("get", "list", "watch")
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 SUBRESOURCE_VERBS = ("get", "patch", "update")
 
+_ACTIONS = {"token": ("authentication.k8s.io", "v1", "TokenRequest")}
+
 Groups = Mapping[str, Mapping[str, list[Resource]]]  # group -> version -> resources
 
 
@@ -35,8 +37,22 @@ def version_order(version: str) -> tuple[int, int, int, str]:
     return (stage, -int(match[1]), -int(match[3] or 0), version)
 
 
-def verbs_of(writable: bool) -> list[str]:
-    return list(ALL_VERBS if writable else READ_VERBS)
+def verbs_of(resource: Resource, writable: bool) -> list[str]:
+    return list(resource.verbs or (ALL_VERBS if writable else READ_VERBS))
+
+
+def _kind_below(resource: Resource, subresource: str) -> tuple[str, str, str, bool]:
+    """Group, version and kind of a subresource, and whether it is one that is only created."""
+    kind = _ACTIONS.get(subresource)
+    if kind is not None:
+        return *kind, True
+    return resource.group, resource.version, resource.kind, False
+
+
+def _verbs_below(only_created: bool, writable: bool) -> list[str]:
+    if only_created:
+        return ["create"]
+    return list(SUBRESOURCE_VERBS if writable else ("get",))
 
 
 def api_versions(host: str) -> dict[str, Any]:
@@ -88,7 +104,7 @@ def _api_resource(resource: Resource, writable: bool) -> dict[str, Any]:
         "singularName": _singular(resource),
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": verbs_of(writable),
+        "verbs": verbs_of(resource, writable),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -98,13 +114,15 @@ def _api_resource(resource: Resource, writable: bool) -> dict[str, Any]:
 
 
 def _api_subresource(resource: Resource, name: str, writable: bool) -> dict[str, Any]:
-    return {
+    group, version, kind, is_action = _kind_below(resource, name)
+    entry = {
         "name": f"{resource.plural}/{name}",
         "singularName": "",
         "namespaced": resource.namespaced,
-        "kind": resource.kind,
-        "verbs": list(SUBRESOURCE_VERBS if writable else ("get",)),
+        "kind": kind,
+        "verbs": _verbs_below(is_action, writable),
     }
+    return entry | ({"group": group, "version": version} if is_action else {})
 
 
 def aggregated(groups: Groups, core: bool, api_version: str, writable: bool) -> dict[str, Any]:
@@ -142,7 +160,7 @@ def _discovery(resource: Resource, writable: bool) -> dict[str, Any]:
         "responseKind": _response_kind(resource),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": _singular(resource),
-        "verbs": verbs_of(writable),
+        "verbs": verbs_of(resource, writable),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -150,11 +168,15 @@ def _discovery(resource: Resource, writable: bool) -> dict[str, Any]:
         entry["categories"] = list(resource.categories)
     if resource.subresources:
         entry["subresources"] = [
-            {
-                "subresource": name,
-                "responseKind": _response_kind(resource),
-                "verbs": list(SUBRESOURCE_VERBS if writable else ("get",)),
-            }
-            for name in resource.subresources
+            _discovery_below(resource, name, writable) for name in resource.subresources
         ]
     return entry
+
+
+def _discovery_below(resource: Resource, name: str, writable: bool) -> dict[str, Any]:
+    group, version, kind, is_action = _kind_below(resource, name)
+    return {
+        "subresource": name,
+        "responseKind": {"group": group, "version": version, "kind": kind},
+        "verbs": _verbs_below(is_action, writable),
+    }

@@ -20,7 +20,7 @@ from tests.cloud.apiserver.api import CONFIG_MAPS, Api, config_map
 def test_impersonation() -> None:
     assert acting(ADMIN, CIMultiDict()) is ADMIN
     user = acting(ADMIN, CIMultiDict({"impersonate-user": "system:node:n1"}))
-    assert (user.name, user.acting_as) == ("system:admin", "system:node:n1")
+    assert (user.name, user.effective.name) == ("system:admin", "system:node:n1")
     with pytest.raises(ApiError) as caught:
         acting(ADMIN, CIMultiDict({"Impersonate-Group": "g"}))
     assert caught.value.code == 400
