@@ -84,10 +84,19 @@ class Uplink:
     async def whole(self, request: web.Request, body: bytes, *more: tuple[str, str]) -> Whole:
         """What the API server says, once it is all there; `more` headers go with the request.
 
-        Only for what is no watch. Raises Unreachable, ApiError 502 for an answer without end.
+        Only for what is no watch. The body comes uncompressed. Raises Unreachable; ApiError 502
+        for an answer without end.
         """
         asked = self._asked(request)
-        asked = replace(asked, headers=(*asked.headers, *more))
+        kept = (pair for pair in asked.headers if pair[0].lower() != "accept-encoding")
+        return await self._whole(replace(asked, headers=(*kept, *more)), body)
+
+    async def ask(self, path: str, accept: str, identity: str = "") -> Whole:
+        """For the hub itself. Raises as `whole`."""
+        headers = (("Accept", accept), ("User-Agent", "atoll-hub"))
+        return await self._whole(Request("GET", path, headers, identity), b"")
+
+    async def _whole(self, asked: Request, body: bytes) -> Whole:
         async with AsyncExitStack() as stack:
             answer = await self._open(stack, asked, body)
             found = bytearray()

@@ -192,6 +192,10 @@ class ApiServer:
             return response
         return await self._unknown(request, info)
 
+    async def own(self, request: web.Request, info: RequestInfo) -> web.StreamResponse | None:
+        """Discovery and the like as known here, for a passthrough that got no answer."""
+        return await self._system.own(request, info)
+
     async def _unknown(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         """Upstream has a Status for a resource missing from a version it has, else a bare 404."""
         passthrough = self._hooks.passthrough

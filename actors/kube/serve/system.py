@@ -21,6 +21,7 @@ from actors.kube.status_errors import method_not_allowed, not_acceptable, servic
 NOT_KNOWN_YET = "the resources that are served here are not known yet"
 _PROBES = re.compile(r"/(healthz|livez|readyz)(/.*)?")
 _DISCOVERED = re.compile(r"/(api|apis|openapi)(/.*)?")
+_PASSED = re.compile(r"/(api|apis|openapi|version)(/.*)?")  # to who knows better
 
 
 def is_probe(path: str) -> bool:
@@ -125,8 +126,13 @@ class SystemPaths:
         path = info.path.rstrip("/") or "/"
         if is_probe(path):
             return self._probe(request, path)
-        if _DISCOVERED.fullmatch(path) and self._passes_discovery():
+        if _PASSED.fullmatch(path) and self._passes_discovery():
             return None
+        return await self.own(request, info)
+
+    async def own(self, request: web.Request, info: RequestInfo) -> web.StreamResponse | None:
+        """What is known here, also where `passthrough` comes first. Raises ApiError."""
+        path = info.path.rstrip("/") or "/"
         if _DISCOVERED.fullmatch(path) and not self._backend.resources_known():
             raise service_unavailable(NOT_KNOWN_YET)
         made = self._document(request, path)
