@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from bus.errors import DecodeError
 
@@ -22,6 +23,11 @@ _FAST_UP_TO = 96 << 10
 _LARGE_HASH_LOG = 20  # finds edits in objects of 3 MB, costs 0.3 ms
 _WINDOW_LOG = 17  # zstd's own window for small input; larger pairs need one that spans both
 _LARGEST_WINDOW_LOG = 27
+
+# Of streams: there are thousands at a time, and each keeps its window and tables.
+_STREAM_WINDOW_LOG = 16
+_STREAM_TABLE_LOG = 14
+_PIECE = 256 << 10  # bytes that a stream gives out at once, whatever it was made of
 
 _Compress = zstd.CompressionParameter
 _Decompress = zstd.DecompressionParameter
@@ -86,3 +92,42 @@ def _inflate(
     if unpacker.unused_data:
         raise DecodeError("trailing bytes after zstd", data)
     return content
+
+
+class Packer:
+    """One side of a compressed stream: what goes in can be had at the other side at once."""
+
+    def __init__(self) -> None:
+        options: dict[int, int] = {
+            _Compress.compression_level: 1,
+            _Compress.window_log: _STREAM_WINDOW_LOG,
+            _Compress.hash_log: _STREAM_TABLE_LOG,
+            _Compress.chain_log: _STREAM_TABLE_LOG,
+        }
+        self._packer = zstd.ZstdCompressor(options=options)
+
+    def pack(self, data: bytes) -> bytes:
+        return self._packer.compress(data, mode=zstd.ZstdCompressor.FLUSH_BLOCK)
+
+
+class Unpacker:
+    """The other side. What comes is never trusted to be small: it comes out in pieces."""
+
+    def __init__(self) -> None:
+        options: dict[int, int] = {_Decompress.window_log_max: _STREAM_WINDOW_LOG + 1}
+        self._unpacker = zstd.ZstdDecompressor(options=options)
+
+    def unpack(self, data: bytes) -> Iterator[bytes]:
+        """Raises DecodeError."""
+        while True:
+            try:
+                piece = self._unpacker.decompress(data, max_length=_PIECE)
+            except (zstd.ZstdError, EOFError, ValueError) as error:
+                raise DecodeError(f"bad zstd: {error}", data) from error
+            if piece:
+                yield piece
+            if self._unpacker.eof:
+                raise DecodeError("a compressed stream that ends by itself", data)
+            if self._unpacker.needs_input:
+                return
+            data = b""

@@ -28,6 +28,8 @@ class Kind(IntEnum):
     TICK = 2
     REQUEST = 3
     ANSWER = 4
+    MIRROR_ASK = 5  # see bus.mirror
+    MIRROR = 6
 
 
 def seal(kind: Kind, content: Any, settings: FeedSettings) -> bytes:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from bus.api import Bus, Message, Subscription
 from bus.clock import awake_time
 from bus.errors import BusDown, BusError, DecodeError, NoResponders, RequestTimeout, StreamBroken
-from bus.stream import frames
+from bus.stream import coding, frames
 from bus.stream.core import Act, Headers, Incoming, Outgoing, Pulse, Request, StreamSettings
 from bus.stream.frames import Count, Frame
 from bus.subjects import api, api_to
@@ -27,13 +27,25 @@ class Answer:
 
     def __init__(self, stream: _Stream, status: int, headers: Headers) -> None:
         self.status = status
-        self.headers = headers
+        self.headers = coding.without(headers)
+        self._unpacker = coding.Unpacker() if coding.CODED in headers else None
         self._stream = stream
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Ends where the body ends. Raises BusError if it cannot be had to its end."""
         while (chunk := await self._stream.next_chunk()) is not None:
-            yield chunk
+            if self._unpacker is None:
+                yield chunk
+                continue
+            try:
+                for piece in self._unpacker.unpack(chunk):
+                    yield piece
+            except DecodeError as error:
+                raise StreamBroken(str(error)) from error
+
+    def silence(self) -> float:
+        """Seconds since its server was last heard of; what it would have told is not older."""
+        return self._stream.silence()
 
     def break_off(self, why: str) -> None:
         """Whoever reads it gets StreamBroken, at once."""
@@ -111,6 +123,7 @@ class StreamClient:
             await stream.leave()
 
     async def _ask(self, stream: _Stream, request: Request, body: bytes) -> None:
+        request, body = coding.coded(request, body)
         first = body[: self.settings.chunk]
         is_all = len(first) == len(body)
         opening = frames.encode_open(request, first, is_all, self.settings.window)
@@ -148,6 +161,11 @@ class StreamClient:
                 stream.fail(StreamBroken(str(error)))
         if stream is not None and stream.gate:
             self._heard(stream.gate)
+
+    def silence(self, gate: str) -> float:
+        """Seconds since a server was last heard of; inf if it is not known any more."""
+        pulse = self._pulses.get(gate)
+        return pulse.silence(self._clock()) if pulse is not None else float("inf")
 
     def _heard(self, gate: str) -> None:
         now = self._clock()
@@ -223,6 +241,9 @@ class _Stream:
         if self._error is None and not self._is_whole:
             self._error = error
         self._changed.set()
+
+    def silence(self) -> float:
+        return self._owner.silence(self.gate)
 
     def compare(self, count: Count) -> None:
         """Raises nothing: the stream is told."""

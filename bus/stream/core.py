@@ -126,6 +126,9 @@ class Pulse:
         self._heard = now
         self._asked = None
 
+    def silence(self, now: float) -> float:
+        return max(0.0, now - self._heard)
+
     def look(self, now: float) -> Act:
         """What to do now; an ASK or COMPARE counts as done."""
         if self._asked is not None and now - self._asked >= self._settings.patience:

@@ -10,7 +10,7 @@ from bus.api import Bus, Message, Subscription
 from bus.clock import awake_time
 from bus.errors import BusError, DecodeError, StreamBroken
 from bus.permissions import inbox_prefix
-from bus.stream import frames
+from bus.stream import coding, frames
 from bus.stream.core import Headers, Incoming, Outgoing, Request, StreamSettings
 from bus.stream.frames import Count, Frame
 from bus.subjects import API_REQUESTS, api_caller, api_gate
@@ -28,7 +28,11 @@ class Exchange:
         self, server: StreamServer, reply: str, caller: tuple[str, str], opened: _Opened
     ) -> None:
         self.pool, self.node = caller  # proven by the subject
-        self.request, self._body, self._has_body, credit = opened
+        request, self._body, self._has_body, credit = opened
+        self.request = coding.bare(request)
+        self.takes_coding = coding.takes_coding(request)  # so the answer may go compressed
+        self._is_body_coded = coding.is_body_coded(request)
+        self._coder: coding.Coder | None = None
         self.reply = reply
         self.heard = server.clock()
         self._server = server
@@ -48,16 +52,23 @@ class Exchange:
         """All of the request's body. Raises StreamBroken."""
         while not self._has_body:
             await self._until_changed()
+        if self._is_body_coded:
+            self._body = coding.plain_body(self._body, self._server.settings.max_body)
+            self._is_body_coded = False
         return self._body
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, headers: Headers, *, compress: bool = True) -> None:
+        """The body is compressed on its way where that may pay, unless it is already."""
         self.is_started = True
+        if compress and self.takes_coding and coding.pays(headers):
+            self._coder = coding.Coder()
+            headers = (*headers, coding.CODED)
         pairs = [list(pair) for pair in headers]
         await self.say(frames.HEAD, self._out.next(), status, pairs)
 
     async def write(self, data: bytes) -> None:
         """Waits while the reader is behind. Raises StreamBroken, BusDown."""
-        left = memoryview(data)
+        left = memoryview(data if self._coder is None or not data else self._coder.pack(data))
         while len(left):
             while self._out.room <= 0 or self._error is not None:
                 await self._until_changed()

@@ -44,7 +44,7 @@ class Endless:
         self._pause = pause
 
     async def __call__(self, exchange: Exchange) -> None:
-        await exchange.start(200, ())
+        await exchange.start(200, (), compress=False)
         try:
             while True:
                 await exchange.write(self._chunk)
