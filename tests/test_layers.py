@@ -81,6 +81,10 @@ HOMES = {
     ),
     "kubernetes": Home("credentials and addresses of clusters", ("actors/kube/client.py",)),
     "jsonpatch": Home("RFC 6902", ("actors/kube/patch.py",)),
+    "jwt": Home(
+        "service accounts' tokens", ("cloud/apiserver/access/tokens.py",), distribution="PyJWT"
+    ),
+    "cryptography": Home("the key that signs them", ("cloud/apiserver/access/tokens.py",)),
     "jsonschema": Home("schemas of custom resources", ("cloud/apiserver/structural.py",)),
     "kubernetes_validate": Home(
         "its published schemas; its code is not imported",

@@ -94,7 +94,9 @@ def unauthorized(message: str = "Unauthorized") -> ApiError:
 
 
 def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
-    message = f'{qualified(group, plural)} "{name}" is forbidden: {why}'
+    """Without a name it is about a collection, without a resource about a path."""
+    what = qualified(group, plural) + (f' "{name}"' if name else "")
+    message = f"{what} is forbidden: {why}" if plural else f"forbidden: {why}"
     return ApiError(403, "Forbidden", message, _details(group, plural, name))
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
-from actors.kube.builtin import BUILTIN
+from actors.kube.builtin import BUILTIN, RBAC, REVIEWS
 from actors.kube.resource import Resource, key_of
 from actors.kube.schemas import published
 from actors.kube.status_errors import qualified
+from actors.kube.watchcache import CacheSettings, WatchCache
 from cloud.apiserver import legacy_events
+from cloud.apiserver.access import defaults
 from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.codec import BuiltIn
 from cloud.apiserver.kinds import kind_of
@@ -53,6 +55,26 @@ def fill(registry: Registry, addresses: Addresses, host: str, port: int) -> None
     edits.append(_edit(registry, "services", _kubernetes_service(addresses.first)))
     registry.commit([edit for edit in edits if edit.storage.get(edit.key) is None])
     _point_at(registry, host, port)
+
+
+def fill_policy(registry: Registry) -> None:
+    """The roles and bindings of a cluster that authorizes; what is there stays as it is."""
+    edits = [
+        _edit(registry, _POLICY[obj["kind"]], obj | {"metadata": _meta(**obj["metadata"])})
+        for obj in defaults.objects()
+    ]
+    registry.commit([edit for edit in edits if edit.storage.get(edit.key) is None])
+
+
+_POLICY = {
+    "ClusterRole": f"clusterroles.{RBAC}",
+    "ClusterRoleBinding": f"clusterrolebindings.{RBAC}",
+}
+
+
+def reviews() -> list[WatchCache]:
+    """What is asked and kept nowhere: of each a cache that stays empty."""
+    return [WatchCache(resource, CacheSettings()) for resource in REVIEWS]
 
 
 def _edit(registry: Registry, storage: str, obj: Object) -> Edit:

@@ -53,7 +53,16 @@ class BuiltIn:
 
 
 # Required by schema, yet upstream fills them in or has its own words for their absence.
-_LENIENT = frozenset({"metadata", "endpoints", "addressType", "spec.containers", "involvedObject"})
+_LENIENT = frozenset(
+    {
+        "metadata",
+        "endpoints",
+        "addressType",
+        "spec.containers",
+        "involvedObject",
+        "roleRef.apiGroup",
+    }
+)
 
 
 def _is_lenient(field: str) -> bool:

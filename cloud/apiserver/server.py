@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from actors.kube.resource import Resource
 from actors.kube.schemas import published
 from actors.kube.serve.api import Hooks, ServeSettings
 from actors.kube.serve.app import build_app
@@ -20,6 +22,11 @@ from actors.kube.watchcache import CacheSettings, Entry
 from actors.log import logger
 from actors.tasks import OwnedTasks
 from cloud.apiserver import bootstrap, bulk, kubeconfig
+from cloud.apiserver.access.accounts import Accounts
+from cloud.apiserver.access.authorizer import AllowAll, RbacAuthorizer
+from cloud.apiserver.access.policy import MASTERS
+from cloud.apiserver.access.reviews import Reviews
+from cloud.apiserver.access.tokens import Signer, keep_secret
 from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.audit import AuditLog
 from cloud.apiserver.auth import Authenticator
@@ -56,6 +63,7 @@ class ApiServerSettings:
     host: str = "127.0.0.1"
     port: int = 0  # 0: the system chooses; the choice is kept across restarts
     tokens: Mapping[str, str] = field(default_factory=dict)  # bearer token -> user; none: open
+    authorization: Literal["always", "rbac"] = "always"  # see configs.schema.EmbeddedApi
     tls: TlsFiles | None = None
     history: int = 10_000  # watch events kept per resource, in memory and on disk
     max_object: int = 1536 * 1024  # bytes; etcd's bound. Request bodies: `serve.max_body`
@@ -91,6 +99,7 @@ class EmbeddedApiServer:
         self._server: Server | None = None
         self._store: Store | None = None
         self._audit: AuditLog | None = None
+        self._admin_token = ""
 
     async def __aenter__(self) -> Self:
         try:
@@ -111,11 +120,15 @@ class EmbeddedApiServer:
         spawn = self._spawn or self._own_spawn()
         spawn("janitor", self.janitor.run())
         spawn("expiry", self._expiry.run())
+        spawn("accounts", self.accounts.run())
         spawn("checkpoints", self._keep_folded())
         spawn("openapi", self._prepare_documents())
         self._server = await self._listen()
         self.store.set_meta("port", str(self._server.port))
         bootstrap.fill(self.registry, self.addresses, self.settings.host, self._server.port)
+        if self._rbac is not None:
+            bootstrap.fill_policy(self.registry)
+        self.accounts.fill()
         self._write_kubeconfig()
         self._log.info("embedded API server at {}, version {}", self.url, self.store.version)
 
@@ -149,19 +162,43 @@ class EmbeddedApiServer:
         bulk.note_services(self.registry, self.addresses)
         self.documents = Documents(published(), self._describe)
         self.writer = KubeWriter(self.registry, self.addresses, self._wall)
+        self._load_access()
+
+    def _load_access(self) -> None:
+        signer = Signer(self.state / "service-accounts.key", self._wall)
+        self.accounts = Accounts(self.registry, signer, self._wall)
+        is_rbac = self.settings.authorization == "rbac"
+        self._rbac = RbacAuthorizer(self.registry) if is_rbac else None
+        self._authenticator = Authenticator(self._tokens(), self.accounts, self._rbac)
+        for cache in bootstrap.reviews():
+            self.backend.add(cache)
+        self._writer = Reviews(
+            self.writer, self._rbac or AllowAll(), self.accounts, self._authenticator
+        )
+
+    def _tokens(self) -> Mapping[str, str]:
+        """Where users have only the rights they were given, our own kubeconfig's has them all."""
+        if self.settings.authorization == "always":
+            return self.settings.tokens
+        file = self.state / "admin.token"
+        if not file.is_file():
+            keep_secret(file, secrets.token_urlsafe(32).encode())
+        self._admin_token = file.read_text(encoding="ascii")
+        return {**self.settings.tokens, self._admin_token: f"system:admin,{MASTERS}"}
 
     def _describe(self) -> Sequence[Described]:
         """What is served, for OpenAPI."""
-        found = [(r, self.registry.find(r)) for r in self.backend.resources()]
-        return [
-            Described(
-                resource,
-                getattr(served[1].codec, "definition", None),
-                getattr(served[1].codec, "schema", None),
-            )
-            for resource, served in found
-            if served is not None
-        ]
+        return [self._described(resource) for resource in self.backend.resources()]
+
+    def _described(self, resource: Resource) -> Described:
+        served = self.registry.find(resource)
+        if served is None:  # a review
+            name = published().name_of(resource.group, resource.version, resource.kind)
+            return Described(resource, name, None)
+        codec = served[1].codec
+        return Described(
+            resource, getattr(codec, "definition", None), getattr(codec, "schema", None)
+        )
 
     async def _prepare_documents(self) -> None:
         """Not at once: whoever starts us wants the processor for other things first."""
@@ -189,9 +226,10 @@ class EmbeddedApiServer:
             path = self.state / "audit.jsonl"
             self._audit = AuditLog(path, self._log, settings.audit_bytes, self._wall)
         hooks = Hooks(
-            writer=self.writer,
+            writer=self._writer,
             openapi=self.documents,
-            authenticate=Authenticator(settings.tokens),
+            authenticate=self._authenticator,
+            authorize=self._rbac.authorize if self._rbac is not None else None,
             audit=self._audit,
         )
         app = build_app(self.backend, hooks, settings.serve)
@@ -238,7 +276,7 @@ class EmbeddedApiServer:
 
     def _write_kubeconfig(self) -> None:
         tls = self.settings.tls
-        token = next(iter(self.settings.tokens), "")
+        token = self._admin_token or next(iter(self.settings.tokens), "")
         kubeconfig.write(self.kubeconfig, self.url, token, tls.certificate if tls else None)
 
     def put_many(self, storage: str, objects: Iterable[Object]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cloud.apiserver.kinds import core, definition, endpoints, pod, service
+from cloud.apiserver.kinds import core, definition, endpoints, pod, rbac, service
 from cloud.apiserver.kinds.kind import Kind
 
 KINDS: Mapping[str, Kind] = {
@@ -32,6 +32,10 @@ KINDS: Mapping[str, Kind] = {
     "statefulsets.apps": core.REPLICATED,
     "daemonsets.apps": core.DAEMON_SET,
     "jobs.batch": core.JOB,
+    "roles.rbac.authorization.k8s.io": rbac.ROLE,
+    "clusterroles.rbac.authorization.k8s.io": rbac.ROLE,
+    "rolebindings.rbac.authorization.k8s.io": rbac.BINDING,
+    "clusterrolebindings.rbac.authorization.k8s.io": rbac.BINDING,
 }
 
 PLAIN = Kind()
