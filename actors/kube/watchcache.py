@@ -11,13 +11,19 @@ here. A client whose version lies within one must list anew, unless it may have 
 A state of the past that is still in the window can be read again (`snapshot(version)`), which is
 what pages of one consistent list need; nothing is kept for them.
 
+What the source told may be revised here, at an unmoved version (`revise`): a write that the API
+server has not seen yet, another way to show things. Revisions are events at the version that was
+reached; they are told at least once to whoever goes on from there, and bookmarks follow them, since
+the objects in them may carry any resourceVersion.
+
 After KEP-2340 (consistent reads), KEP-956 (bookmarks), KEP-365 (pages) and the watch cache of
 kube-apiserver (k8s.io/apiserver/pkg/storage/cacher).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from actors.kube.fields import FieldReader
 from actors.kube.filters import EVERYTHING, Filter
@@ -28,6 +34,7 @@ from actors.kube.window import (
     CacheSettings,
     Entry,
     Event,
+    Move,
     Overflow,
     Taken,
     TooOld,
@@ -39,10 +46,14 @@ from actors.kube.window import (
 )
 from bus.feed.types import Change, Item
 
+_NEVER = Entry("", 0, b"")  # no entry is this one
+
 __all__ = [
     "CacheSettings",
     "Entry",
     "Event",
+    "Follower",
+    "Move",
     "Overflow",
     "Snapshot",
     "Taken",
@@ -52,6 +63,19 @@ __all__ = [
     "Watcher",
     "see",
 ]
+
+
+class Follower(Protocol):
+    """Told of all that is fed into a cache, at once and in order, before any watcher is woken."""
+
+    def stepped(self, events: Sequence[Event], version: int, exact: bool) -> None:
+        """The state went on; see `WatchCache.apply`."""
+
+    def restarted(self) -> None:
+        """It was filled, or has another history."""
+
+    def closed(self) -> None:
+        """Nothing will come any more."""
 
 
 class Watcher:
@@ -64,10 +88,12 @@ class Watcher:
         self._cursor = cursor
         self._after = after  # events up to here are known to the client
         self._skip = after if after > cache.version else 0  # it knows more than the cache yet does
+        # What it knows is not revised as ours is, which matters once the cache is as far.
+        self._must_list = self._skip > 0 and (cache.window.has_revisions or bool(cache.revised))
 
     def take(self) -> Taken | None:
         """The next events, None if there are none. Raises Overflow; TooOld after a reset, or if the
-        cache has passed over the client's version without knowing what held there.
+        cache has come to the client's version without knowing what held there, or with revisions.
         """
         cache = self._cache
         if self._is_lost:
@@ -78,9 +104,19 @@ class Watcher:
             cache.gaps.tell(self._after)
             if self._skip < taken.events[0].version:
                 return taken
-            if self._skip < taken.events[-1].version:
-                return _behind(taken, self._skip)
+            rest = self._unknown(taken)
+            if self._is_lost:
+                raise TooOld(self._after, cache.version)
+            if rest.events:
+                return rest
         return None
+
+    def _unknown(self, taken: Taken) -> Taken:
+        """Without what the client knows from elsewhere."""
+        known = first_behind(taken.events, self._skip)
+        if any(event.is_revision for event in taken.events[:known]):
+            self._must_list = True
+        return Taken(taken.start + known, taken.end, taken.events[known:])
 
     @property
     def version(self) -> int:
@@ -94,7 +130,10 @@ class Watcher:
         cache = self._cache
         if cache.generation != self._generation:
             return True
-        return self._skip > 0 and cache.gaps.of(self._skip) is not None
+        if not self._skip:
+            return False
+        is_there = self._must_list and cache.version >= self._skip
+        return is_there or cache.gaps.of(self._skip) is not None
 
 
 class WatchCache:
@@ -109,10 +148,12 @@ class WatchCache:
         self.generation = 0  # grows with every reset
         self.gaps = Gaps()
         self.window = Window(self.settings)
-        self._is_closed = False
+        self.is_closed = False
         self._objects: dict[str, Entry] = {}
+        self._revised: dict[str, Entry | None] = {}  # as they were told, before they were revised
         self._order: list[str] | None = None  # sorted keys, until one comes or goes
         self._snapshots = Snapshots()
+        self._followers: list[Follower] = []
         self._on_event: dict[object, Callable[[], None]] = {}
         self._on_version: dict[object, Callable[[], None]] = {}
 
@@ -125,99 +166,184 @@ class WatchCache:
     # -- what is fed in ---------------------------------------------------------------------------
 
     def replace(self, items: Mapping[str, Item], version: int) -> None:
-        """The whole set. The first fill is silent; later the differences are events."""
+        """The whole set. The first fill is silent; later the differences are events.
+
+        Revisions stay where the source tells what it told before: the same version, or still no
+        object.
+        """
         if self.filled:
             self.apply(self._differences(items, version), version, exact=False)
-            return
-        self._objects = {key: Entry(key, item.version, item.data) for key, item in items.items()}
-        self._order = None
+        else:
+            entries = {key: Entry(key, item.version, item.data) for key, item in items.items()}
+            self.refill(entries, version)
+
+    def refill(self, entries: dict[str, Entry], version: int) -> None:
+        """The whole set, silently; once filled, that is another history (see `reset`)."""
+        self._objects = entries
+        self._revised.clear()
+        self.generation += self.filled
         self._begin_window(version)
+        self._wake(self._on_event)
 
     def apply(self, changes: Sequence[Change], version: int, exact: bool = True) -> None:
         """Changes that continue the state; `version` holds for the whole set after them.
 
         Not `exact`: they are the difference only, what came and went meanwhile is not among them.
+        A change ends the revision of its key, whatever its version.
         """
         if not self.filled:
             self._begin_window(0)
-        before = self.version
-        target = max(version, before)
-        self._snapshots.forget(target)
-        newest = len(self.window)
-        for at, change in in_order(changes, before, target):
-            self._record(at, change)
-        self.version = max(target, self.window.events[-1].version if self.window.events else 0)
-        if not exact:
-            self.gaps.add(before, self.version)
-        self._evict(newest)
-        self._wake(self._on_event if changes or not exact else None)
+        self.step(self._moves(changes, max(version, self.version)), version, exact)
 
     def advance(self, version: int) -> None:
         """The set is known to hold unchanged at a newer version."""
         self._evict(len(self.window))
-        if version > self.version:
-            self.version = version
+        is_newer = version > self.version
+        self.version = max(version, self.version)
+        for follower in self._followers:
+            follower.stepped((), self.version, True)
+        if is_newer:
             self._wake(None)
 
     def reset(self, changes: Sequence[Change], version: int) -> None:
         """Another history: apply silently; all watchers end (410) and list anew."""
-        for change in changes:
-            self._objects.pop(change.key, None)  # the same version may mean another object now
-            self._put(change)
-        self._order = None
-        self._begin_window(version)
+        for key, at, data in changes:  # the same version may mean another object now
+            self._revised.pop(key, None)
+            self._objects.pop(key, None)
+            if data is not None:
+                self._objects[key] = Entry(key, at, data)
         self.generation += 1
+        self._begin_window(version)
         self._wake(self._on_event)
 
     def close(self) -> None:
         """Nothing is fed in any more: watchers end (410), those that still come as well."""
-        self.reset((), self.version)
-        self._is_closed = True
+        self.is_closed = True
+        self.generation += 1
+        self._wake(self._on_event)
+        for follower in list(self._followers):
+            follower.closed()
+
+    def step(self, moves: Iterable[Move], version: int, exact: bool = True) -> None:
+        """What `apply` comes down to: moves in the order of their versions, none before ours.
+
+        They are drawn one by one, each after the one before has taken place.
+        """
+        before, newest = self.version, len(self.window)
+        self._snapshots.forget(max(version, before))
+        events = [event for move in moves if (event := self._record(move)) is not None]
+        self.version = max(version, before, events[-1].version if events else 0)
+        if not exact:
+            self.gaps.add(before, self.version)
+        self._evict(newest)
+        for follower in self._followers:
+            follower.stepped(events, self.version, exact)
+        self._wake(self._on_event if events or not exact else None)
+
+    def _moves(self, changes: Sequence[Change], target: int) -> Iterator[Move]:
+        before = self.version
+        for at, (key, version, data) in in_order(changes, before, target):
+            held = self._objects.get(key)
+            is_revised = self._revised and self._revised.pop(key, _NEVER) is not _NEVER
+            if data is None:
+                yield Move(at, key, None, at == before)
+            elif held is None or is_revised or held.version != version:
+                entry = Entry(key if held is None else held.key, version, data)
+                yield Move(at, key, entry, at == before)
+            # else it is told again: nothing has changed
+
+    def _record(self, move: Move) -> Event | None:
+        at, key, new, is_revision = move
+        old = self._objects.get(key)
+        if new is not None:
+            self._objects[key] = new
+        elif old is not None:
+            del self._objects[key]
+        else:
+            return None
+        if new is None or old is None:
+            self._order = None
+        return self.window.add(at, new, old, is_revision)
 
     def _begin_window(self, version: int) -> None:
+        self._order = None
         self.window.begin(version)
         self.gaps.clear()
         self._snapshots.clear()
         self.version = version
         self.filled = True
+        for follower in self._followers:
+            follower.restarted()
         self._wake(None)
 
     def _differences(self, items: Mapping[str, Item], version: int) -> list[Change]:
-        changes = [Change(key, version, None) for key in self._objects if key not in items]
+        told = {entry.key: entry.version for entry in self.unrevised()}
+        changes = [Change(key, version, None) for key in told if key not in items]
         for key, item in items.items():
-            held = self._objects.get(key)
-            if held is None or held.version != item.version:
+            if told.get(key) != item.version:
                 changes.append(Change(key, item.version, item.data))
         return changes
 
-    def _put(self, change: Change) -> tuple[Entry | None, Entry | None]:
-        """(new, old), both None if nothing changed."""
-        if change.data is None:
-            old = self._objects.pop(change.key, None)
-            if old is not None:
-                self._order = None
-            return None, old
-        old = self._objects.get(change.key)
-        if old is not None and old.version == change.version:
-            return None, None  # told again: nothing has changed
-        new = Entry(change.key if old is None else old.key, change.version, change.data)
-        self._objects[new.key] = new
-        if old is None:
-            self._order = None
-        return new, old
-
-    def _record(self, at: int, change: Change) -> None:
-        new, old = self._put(change)
-        if new is None and old is None:
-            return
-        self.window.add(at, new, old)
-
     def _evict(self, newest: int) -> None:
-        if self.window.evict(newest):
+        if self.window.evict(newest, self.version):
             self.gaps.forget(self.window.floor)
             self._snapshots.clear()  # they may hold what the window just let go
 
+    # -- revisions --------------------------------------------------------------------------------
+
+    def revise(self, changes: Iterable[Change]) -> None:
+        """Show other contents though the version does not move, until the source tells of the key.
+
+        What a change says is shown as it is; its version is what the entry then carries, and tells
+        nobody anything. Contents that are shown already are no revision.
+        """
+        self.step(self._revisions(changes), self.version)
+
+    def restore(self, keys: Iterable[str]) -> None:
+        """End revisions: what the source told last is shown again."""
+        self.step(self._restored(keys), self.version)
+
+    @property
+    def revised(self) -> Mapping[str, Entry | None]:
+        """The keys that are revised, and what the source told of each (None: no such object)."""
+        return self._revised
+
+    def unrevised(self) -> Iterator[Entry]:
+        """All objects as the source told them, in no order."""
+        if not self._revised:
+            yield from self._objects.values()
+            return
+        for key, entry in self._objects.items():
+            if key not in self._revised:
+                yield entry
+        for told in self._revised.values():
+            if told is not None:
+                yield told
+
+    def _revisions(self, changes: Iterable[Change]) -> Iterator[Move]:
+        for key, version, data in changes:
+            held = self._objects.get(key)
+            if (held.raw if held is not None else None) == data:
+                continue
+            self._revised.setdefault(key, held)
+            new = None if data is None else Entry(key, version, data)
+            yield Move(self.version, key, new, is_revision=True)
+
+    def _restored(self, keys: Iterable[str]) -> Iterator[Move]:
+        for key in keys:
+            told = self._revised.pop(key, _NEVER)
+            if told is not _NEVER and told is not self._objects.get(key):
+                yield Move(self.version, key, told, is_revision=True)
+
     # -- being told -------------------------------------------------------------------------------
+
+    def follow(self, follower: Follower) -> None:
+        """Tell it from now on."""
+        self._followers.append(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        if follower in self._followers:
+            self._followers.remove(follower)
 
     def on_event(self, token: object, wake: Callable[[], None]) -> None:
         """Call `wake` once, at the next event or reset. `forget(token)` takes it back."""
@@ -250,6 +376,10 @@ class WatchCache:
     def get(self, key: str) -> Entry | None:
         return self._objects.get(key)
 
+    def entries(self) -> Collection[Entry]:
+        """In no order; a view that changes with the cache."""
+        return self._objects.values()
+
     @property
     def oldest(self) -> int:
         """The oldest version that `watch` and `snapshot` still reach."""
@@ -273,7 +403,11 @@ class WatchCache:
         return gap is not None and version <= gap.told and self.window.is_event(version)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
-        """The state at a version (None: now). Raises TooOld, also for versions not yet reached."""
+        """The state at a version (None: now). Raises TooOld, also for versions not yet reached.
+
+        With all that was revised at this very version: pages of one list may lie on both sides of a
+        revision, which is then told to whoever goes on from there.
+        """
         version = self.version if version is None else version
         held = self._snapshots.get(version)
         if held is None:
@@ -296,9 +430,9 @@ class WatchCache:
         """Events behind version `after` (None: behind now). Raises TooOld.
 
         A version that is not reached yet is fine: the client knows it from elsewhere, and is told
-        only of what comes behind it.
+        only of what comes behind it. Revisions at the version itself are told (again).
         """
-        if self._is_closed:
+        if self.is_closed:
             raise TooOld(after or self.version, self.version)
         if after is None:
             return Watcher(self, self.end, self.version, filter_)
@@ -310,8 +444,3 @@ class WatchCache:
     def end(self) -> int:
         """The number of the next event, counted ever."""
         return self.window.end
-
-
-def _behind(taken: Taken, version: int) -> Taken:
-    known = first_behind(taken.events, version)
-    return Taken(taken.start + known, taken.end, taken.events[known:])

@@ -61,15 +61,30 @@ class Entry:
 
 
 class Event:
-    """A change at `version`: `new` is None for a delete, `old` for a create."""
+    """A change at `version`: `new` is None for a delete, `old` for a create.
 
-    __slots__ = ("_gone", "new", "offset", "old", "version")
+    A revision takes place at a version that was reached before: who is at this very version may not
+    have it yet. One that is `retold` stands for all revisions of its key up to then, so that `old`
+    is only one of the states that a client may have.
+    """
 
-    def __init__(self, version: int, new: Entry | None, old: Entry | None, offset: int) -> None:
+    __slots__ = ("_gone", "is_revision", "new", "offset", "old", "retold", "version")
+
+    def __init__(
+        self,
+        version: int,
+        new: Entry | None,
+        old: Entry | None,
+        offset: int,
+        is_revision: bool = False,
+        retold: bool = False,
+    ) -> None:
         self.version = version
         self.new = new
         self.old = old
         self.offset = offset  # bytes of all events before this one, ever
+        self.is_revision = is_revision
+        self.retold = retold
         self._gone: bytes | None = None
 
     @property
@@ -92,7 +107,8 @@ class Event:
     def gone(self) -> bytes:
         """The last object with the version at which it went (upstream does the same)."""
         if self._gone is None:
-            self._gone = with_resource_version(self.old.raw, self.version) if self.old else b""
+            last = self.old or self.new
+            self._gone = with_resource_version(last.raw, self.version) if last else b""
         return self._gone
 
 
@@ -109,8 +125,19 @@ def see(event: Event, filter_: Filter, reader: FieldReader) -> WatchEvent | None
     is_in = new is not None and filter_.matches(new, reader)
     was_in = old is not None and filter_.matches(old, reader)
     if new is not None and is_in:
-        return WatchEvent("MODIFIED" if was_in else "ADDED", new.raw)
-    return WatchEvent("DELETED", event.gone()) if was_in else None
+        return WatchEvent("MODIFIED" if was_in or event.retold else "ADDED", new.raw)
+    if was_in or (event.retold and filter_.matches_key(event.key)):
+        return WatchEvent("DELETED", event.gone())
+    return None
+
+
+class Move(NamedTuple):
+    """What one event is made of: at a version a key gets another entry, or None."""
+
+    at: int
+    key: str
+    new: Entry | None
+    is_revision: bool = False
 
 
 class Taken(NamedTuple):
@@ -129,8 +156,10 @@ class Window:
         self.first = 0  # the number of events[0], counted ever
         self.floor = 0  # all events behind this version are here
         self._settings = settings
+        self.last_revision = -1  # the number of the newest revision
         self._offset = 0  # bytes of all events, ever
         self._retained = 0
+        self._retell_from = 0  # so many events must there be before revisions are told anew
 
     def __len__(self) -> int:
         return len(self.events)
@@ -147,18 +176,32 @@ class Window:
         self._retained = 0
         self.floor = version
 
-    def add(self, version: int, new: Entry | None, old: Entry | None) -> Event:
-        event = Event(version, new, old, self._offset)
+    @property
+    def has_revisions(self) -> bool:
+        return self.last_revision >= self.first
+
+    def add(
+        self,
+        version: int,
+        new: Entry | None,
+        old: Entry | None,
+        is_revision: bool = False,
+        retold: bool = False,
+    ) -> Event:
+        event = Event(version, new, old, self._offset, is_revision, retold)
         self._offset += event.size
         self._retained += event.retained
+        if is_revision:
+            self.last_revision = self.end
         self.events.append(event)
         return event
 
-    def evict(self, newest: int) -> bool:
+    def evict(self, newest: int, current: int) -> bool:
         """Drop the oldest events, an eighth at a time, so that it is rarely done. Whether any went.
 
         Events from index `newest` on came just now; live watchers get a chance to take them, unless
-        they are far too many.
+        they are far too many. Revisions at the `current` version do not go: whoever lists gets this
+        version, and goes on from there. They are told anew instead, once for each key.
         """
         limits = self._settings
         if len(self.events) <= limits.window_events and self._retained <= limits.window_bytes:
@@ -170,13 +213,35 @@ class Window:
             is_over = len(self.events) - count > most_events or self._retained > most_bytes
             if not (is_far or (is_over and count < newest)):
                 break
+            if event.is_revision and event.version == current:
+                return self._retell(newest - count, count, current)
             self._retained -= event.retained
             count += 1
+        self._retell_from = 0
+        self._drop(count)
+        return count > 0
+
+    def _drop(self, count: int) -> None:
         if count:
-            self.floor = self.events[count - 1].version
+            last = self.events[count - 1]
+            self.floor = last.version + last.is_revision
             del self.events[:count]
             self.first += count
-        return count > 0
+
+    def _retell(self, newest: int, count: int, current: int) -> bool:
+        """Without the first `count` events all are revisions at the current version."""
+        self._drop(count)
+        if newest <= 0 or len(self.events) < self._retell_from:
+            return count > 0
+        old, new = self.events[:newest], self.events[newest:]
+        self.begin(current)
+        self.first -= len(new)  # who has taken all but these is told all anew, and cut off is none
+        for event in {event.key: event for event in old}.values():
+            self.add(current, event.new, event.old, True, True)
+        for event in new:
+            self.add(current, event.new, event.old, True, event.retold)
+        self._retell_from = 2 * len(self.events)
+        return True
 
     def take(self, cursor: int) -> Taken | None:
         """The next events from number `cursor` on. Raises Overflow."""
@@ -205,7 +270,10 @@ class Window:
 
 def first_behind(events: Sequence[Event], version: int) -> int:
     """The index of the first event that who knows `version` must be told."""
-    return bisect_right(events, version, key=attrgetter("version"))
+    by_version = attrgetter("version")
+    end = bisect_right(events, version, key=by_version)
+    start = bisect_left(events, version, hi=end, key=by_version)
+    return next((n for n in range(start, end) if events[n].is_revision), end)
 
 
 def in_order(changes: Sequence[Change], before: int, target: int) -> list[tuple[int, Change]]:

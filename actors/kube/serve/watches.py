@@ -248,7 +248,7 @@ class Stream:
         try:
             while not self._is_ended:
                 alarm.at(min(until, alarm.now() + every))
-                await self._until_alarm(watcher, alarm)
+                await self._until_alarm(watcher, alarm, wants_bookmarks)
                 if alarm.now() >= until:
                     break
                 if wants_bookmarks and alarm.is_due:
@@ -258,13 +258,16 @@ class Stream:
         if wants_bookmarks:
             await self._send_bookmark(watcher)
 
-    async def _until_alarm(self, watcher: Watcher, alarm: Alarm) -> None:
+    async def _until_alarm(self, watcher: Watcher, alarm: Alarm, wants_bookmarks: bool) -> None:
         try:
             while not (self._is_ended or alarm.is_due):
                 self._wake.clear()
                 taken = watcher.take()
                 if taken is not None:
                     await self._send(taken, watcher.filter)
+                    # Clients go on from the last version they saw, and revisions carry older ones.
+                    if wants_bookmarks and taken.start <= self.cache.window.last_revision:
+                        await self._send_bookmark(watcher)
                 else:
                     self.cache.on_event(self, self._wake.set)
                     await self._wake.wait()

@@ -165,6 +165,28 @@ async def test_large_objects_pass(api: Api) -> None:
 # -- ends -----------------------------------------------------------------------------------------
 
 
+async def test_a_bookmark_follows_what_carries_an_older_version(api: Api) -> None:
+    """A client goes on from the last version it saw, which must not be that of a revision."""
+    source = api.configmaps
+    version = source.put("a", data={"by": "the cloud"})
+    source.cache.advance(50)
+    change = put(source.resource, "default/a", version, data={"by": "us"})
+    async with (
+        api.watch(f"{WATCH}&resourceVersion=50&allowWatchBookmarks=true") as watch,
+        api.watch(f"{WATCH}&resourceVersion=50") as plain,
+    ):
+        source.cache.revise([change])
+        event, mark = await watch.next(), await watch.next()
+        assert (event["type"], event["object"]["data"]) == ("MODIFIED", {"by": "us"})
+        assert event["object"]["metadata"]["resourceVersion"] == str(version)
+        assert (mark["type"], mark["object"]["metadata"]["resourceVersion"]) == ("BOOKMARK", "50")
+        source.put("b")
+        assert await watch.next_seen() == ("ADDED", "b")
+        assert [await plain.next_seen() for _ in "ab"] == [("MODIFIED", "a"), ("ADDED", "b")]
+    async with api.watch(f"{WATCH}&resourceVersion=50&allowWatchBookmarks=true") as watch:
+        assert await watch.next_seen() == ("MODIFIED", "a")
+
+
 async def test_timeout_is_a_clean_end_with_a_last_bookmark(api: Api) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
