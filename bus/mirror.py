@@ -166,7 +166,7 @@ def _checked(number: Any, body: list[Any], raw: bytes) -> Said:
         raise DecodeError("a frame of an unknown kind", raw)
     kind = _KINDS[number]
     if kind is Began or kind is Live:
-        return kind()
+        return kind(*body)  # without a body
     if kind is Stale:
         (why,) = body
         return Stale(str(why))

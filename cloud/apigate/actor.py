@@ -50,6 +50,23 @@ class ApiGate(Actor[ApiGateSettings]):
                 "Answers under way, watches among them",
                 one(lambda: self._server.open_streams),
             ),
+            Figure(
+                "atoll_apigate_mirrors",
+                "Collections watched for hubs",
+                one(lambda: self._gate.mirroring.open),
+            ),
+            Figure(
+                "atoll_apigate_mirror_lists",
+                "Collections listed for hubs",
+                one(lambda: self._gate.mirroring.lists),
+                is_counter=True,
+            ),
+            Figure(
+                "atoll_apigate_mirror_bases_dropped",
+                "Objects whose next change goes to a hub whole, for want of memory",
+                one(lambda: self._gate.mirroring.memory.evicted),
+                is_counter=True,
+            ),
         )
 
     async def on_start(self) -> None:
@@ -64,5 +81,6 @@ class ApiGate(Actor[ApiGateSettings]):
             "gate": self._server.gate,
             "streams": self._server.open_streams,
             "requests": self._gate.requests,
+            "mirrors": self._gate.mirroring.open,
             "refused": self._gate.refused + self._server.refused,
         }

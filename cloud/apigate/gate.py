@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from actors.kube.client import ClusterClient
+from actors.kube.brief import BRIEF, brief_of, is_marked
+from actors.kube.client import ClusterClient, Forwarded
 from actors.kube.client_errors import KubeError, Misconfigured, NotConnected
 from actors.kube.serve.passing import UNDONE, UNKNOWN, UNREACHABLE, Headers, end_to_end
 from actors.kube.status_errors import ApiError, bad_request, service_unavailable
 from bus.errors import StreamBroken
-from bus.stream import Exchange
+from bus.stream import Exchange, Request
 from cloud.apigate.identity import authorization, check_unclaimed, forwarded, impersonated
+from cloud.apigate.mirroring import Mirroring, is_mirror
+
+_OURS = "atoll-"  # headers between hub and gate
 
 
 class Gate:
@@ -19,6 +23,7 @@ class Gate:
     def __init__(self, client: ClusterClient, identities: Container[str]) -> None:
         self.requests = 0
         self.refused = 0  # by us, not by the API server
+        self.mirroring = Mirroring(client)
         self._client = client
         self._identities = identities
 
@@ -26,8 +31,12 @@ class Gate:
         """Raises StreamBroken where an answer that has begun cannot go on."""
         self.requests += 1
         try:
-            headers = self._headers(exchange)
-            await self._hand_on(exchange, headers)
+            headers = _onward(exchange, self._headers(exchange))
+            as_us = not authorization(exchange.request.headers)
+            if is_mirror(exchange.request):
+                await self.mirroring.serve(exchange, headers, as_us=as_us)
+            else:
+                await self._hand_on(exchange, headers, as_us=as_us)
         except ApiError as error:
             self.refused += 1
             await _answer(exchange, error)
@@ -50,18 +59,47 @@ class Gate:
         acting = impersonated(exchange.node, request.identity, self._identities)
         return (*forwarded(request.headers), *acting)
 
-    async def _hand_on(self, exchange: Exchange, headers: Headers) -> None:
+    async def _hand_on(self, exchange: Exchange, headers: Headers, *, as_us: bool) -> None:
         request = exchange.request
         body = await exchange.body()
-        as_us = not authorization(request.headers)
         async with self._client.forward(
             request.method, request.path, headers, body or None, as_us=as_us
         ) as answer:
             if as_us and answer.status == 401:
                 raise service_unavailable("ApiGate's own credentials are refused", 5)
+            if _may_be_brief(request, answer):
+                await _answer_briefly(exchange, answer)
+                return
             await exchange.start(answer.status, end_to_end(answer.headers))
             async for chunk in answer.chunks():
                 await exchange.write(chunk)
+
+
+def _onward(exchange: Exchange, headers: Headers) -> Headers:
+    """What is compressed on the stream need not be so before: it would not shrink twice."""
+    drop = ("accept-encoding",) if exchange.takes_coding else ()
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if name.lower() not in drop and not name.lower().startswith(_OURS)
+    )
+
+
+def _may_be_brief(request: Request, answer: Forwarded) -> bool:
+    headers = {name.lower(): value for name, value in answer.headers}
+    is_json = headers.get("content-type", "").startswith("application/json")
+    is_write = request.method in ("POST", "PUT", "PATCH") and answer.status in (200, 201)
+    return is_write and is_json and "content-encoding" not in headers and is_marked(request.headers)
+
+
+async def _answer_briefly(exchange: Exchange, answer: Forwarded) -> None:
+    """The asker has the rest by a mirror, or soon will."""
+    body = b"".join([chunk async for chunk in answer.chunks()])
+    short = brief_of(body)
+    headers = [h for h in end_to_end(answer.headers) if h[0].lower() != "content-length"]
+    headers += [BRIEF] if short is not None else []
+    await exchange.start(answer.status, tuple(headers))
+    await exchange.write(body if short is None else short)
 
 
 def _unavailable(error: KubeError, method: str) -> ApiError:
