@@ -109,5 +109,5 @@ class FeedKeeper:
 
 
 def contents_of(cache: WatchCache) -> dict[str, Item]:
-    """What a cache holds now; the bytes are shared."""
-    return {entry.key: Item(entry.version, entry.raw) for entry in cache.snapshot().entries}
+    """What the feed told a cache, not how it was revised here; the bytes are shared."""
+    return {entry.key: Item(entry.version, entry.raw) for entry in cache.unrevised()}
