@@ -24,7 +24,7 @@ from yarl import URL
 
 from actors.kube.client_errors import KubeError, Misconfigured, Refused, mapped, refused
 from actors.kube.liveness import keepalive_socket, silence
-from actors.kube.resource import Resource
+from actors.kube.resource import Resource, path_of
 
 CONNECT_SECONDS = 5.0
 HEADER_SECONDS = 30.0  # until an answer begins; a watch-list may wait for the server's own cache
@@ -92,14 +92,6 @@ class Forwarded:
         with mapped(self._what):
             async for chunk in self._response.content.iter_any():
                 yield chunk
-
-
-def path_of(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:
-    """The URL path of a collection or an object; names are not escaped (they need none)."""
-    root = f"/apis/{resource.api_version}" if resource.group else f"/api/{resource.version}"
-    where = f"/namespaces/{namespace}" if namespace else ""
-    parts = [root + where, resource.plural, name, subresource]
-    return "/".join(part for part in parts if part)
 
 
 class ClusterClient:

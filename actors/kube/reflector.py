@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from actors.actor import Clock, SystemClock
 from actors.backoff import RestartPolicy
-from actors.kube.client import ClusterClient, Stream, path_of
+from actors.kube.client import ClusterClient, Stream
 from actors.kube.client_errors import KubeError, Refused, Unreachable
 from actors.kube.raw_events import Bookmark, Garbled, Lines, Shape, list_version, uid_of
 from actors.kube.reflect_plan import PAUSES, Ask, End, Ending, ReflectPlan, Request, difference
-from actors.kube.resource import Resource
+from actors.kube.resource import Resource, path_of
 from bus.feed.types import Change, Item
 
 if TYPE_CHECKING:

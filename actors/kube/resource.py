@@ -55,3 +55,11 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def key_of(namespace: str, name: str) -> str:
     """The key of an object in caches and feeds: "namespace/name", or "name" cluster-wide."""
     return f"{namespace}/{name}" if namespace else name
+
+
+def path_of(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """The URL path of a collection or an object; names are not escaped (they need none)."""
+    root = f"/apis/{resource.api_version}" if resource.group else f"/api/{resource.version}"
+    where = f"/namespaces/{namespace}" if namespace else ""
+    parts = [root + where, resource.plural, name, subresource]
+    return "/".join(part for part in parts if part)

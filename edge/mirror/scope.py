@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from actors.kube.client import path_of
 from actors.kube.continue_token import decode_token
 from actors.kube.fields import FieldReader
-from actors.kube.resource import Resource
+from actors.kube.resource import Resource, path_of
 from actors.kube.selectors import SelectorError, parse_fields
 from actors.kube.serve.api import RequestInfo
 from edge.cache import ListQuery, list_query

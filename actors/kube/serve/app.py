@@ -22,6 +22,7 @@ from actors.kube.serve.api import (
     ServeSettings,
     Source,
     User,
+    Writer,
     WriteResult,
 )
 from actors.kube.serve.bodies import headers_for, send
@@ -223,6 +224,12 @@ class ApiServer:
         writer = self._hooks.writer
         if writer is None:
             return await self._pass_on(request, info, _cannot_write(info))
+        return await self.write(request, info, writer)
+
+    async def write(
+        self, request: web.Request, info: RequestInfo, writer: Writer
+    ) -> web.StreamResponse:
+        """Let `writer` do it, to its end whatever the client does. Raises ApiError."""
         wanted = negotiate(info.headers.get("Accept", ""))
         body = await request.read()
         result = await _to_the_end(writer.write(info, body, request.content_type), info.path)

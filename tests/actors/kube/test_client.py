@@ -13,8 +13,9 @@ from aiohttp import web
 
 from actors.kube import builtin
 from actors.kube import client as client_module
-from actors.kube.client import ApiAccess, ClusterClient, path_of
+from actors.kube.client import ApiAccess, ClusterClient
 from actors.kube.client_errors import KubeError, Misconfigured, Refused, Unreachable
+from actors.kube.resource import path_of
 
 
 class Echo:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from actors.kube.brief import BRIEF
-from actors.kube.client import path_of
+from actors.kube.resource import path_of
 from actors.kube.status_errors import ApiError
 from actors.kube.watchcache import TooOld
 from bus.stream import Request

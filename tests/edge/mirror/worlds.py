@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from loguru import logger
 
-from actors.kube.client import ApiAccess, ClusterClient, path_of
-from actors.kube.resource import Resource
+from actors.kube.client import ApiAccess, ClusterClient
+from actors.kube.resource import Resource, path_of
 from actors.kube.watchcache import Watcher, see
 from actors.tasks import OwnedTasks
 from bus import permissions
