@@ -24,6 +24,7 @@ from bus.feed.wire import Kind, open_sealed, seal
 
 HEADER = "Atoll-Mirror"  # of the request: "1"
 MEDIA = "application/vnd.atoll.mirror"
+WENT_BACK = "WentBack"  # reason of a 410: what was read from there says nothing about now
 SETTINGS = FeedSettings(max_object=8 << 20)
 _LENGTH = struct.Struct(">I")
 _SHOWN = 64
@@ -32,7 +33,11 @@ _ASK_BYTES = 64 << 20  # of one, uncompressed: some 500,000 objects
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the asker has. `version` 0: list and tell the difference to `have`."""
+    """What the asker has. `version` 0: list and tell the difference to `have`.
+
+    Equal versions mean equal objects within one history only: who knows that the history went back
+    must not say what he has.
+    """
 
     version: int
     api_version: str  # of the collection's objects

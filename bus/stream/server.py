@@ -49,13 +49,14 @@ class Exchange:
         return Count(number, self._out.frames, self._in.granted)
 
     async def body(self) -> bytes:
-        """All of the request's body. Raises StreamBroken."""
+        """All of the request's body, once: streams last long. Raises StreamBroken."""
         while not self._has_body:
             await self._until_changed()
         if self._is_body_coded:
             self._body = coding.plain_body(self._body, self._server.settings.max_body)
             self._is_body_coded = False
-        return self._body
+        body, self._body = self._body, b""
+        return body
 
     async def start(self, status: int, headers: Headers, *, compress: bool = True) -> None:
         """The body is compressed on its way where that may pay, unless it is already."""

@@ -16,6 +16,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Self
 
 from actors.backoff import Backoff, RestartPolicy
 from actors.kube.client import ClusterClient
@@ -43,7 +44,7 @@ from bus.mirror import (
 )
 from bus.stream import Exchange, Request
 from cloud.apigate.mirroring_memory import Memory
-from cloud.apigate.mirroring_source import PAGE, Refusal, Source, Verdicts, gone
+from cloud.apigate.mirroring_source import PAGE, Refusal, Source, Verdicts, went_back
 
 MIB = 1 << 20
 
@@ -54,10 +55,12 @@ class MirrorSettings:
 
     watch_seconds: tuple[int, int] = (300, 600)  # drawn anew each time, as client-go does
     overtime: float = 30.0  # what a watch may last beyond that, which the server should keep
+    quiet: float = 75.0  # without as much as a bookmark (one a minute), then we ask if it lives
+    answer: float = 10.0  # for which it has so long
     settle: float = 0.3  # an API server that does not refuse a watch by then has accepted it
     patience: float = 30.0  # of trouble with the API server, then the asker is told to come again
     memory: int = 256 * MIB  # bases of deltas, of all streams of this replica
-    stream_memory: int = 4 * MIB  # and of one: the pods of a full node twice over
+    stream_memory: int = 16 * MIB  # and of one: two thousand pods
     frame_bytes: int = 256 * 1024  # before compression
     pauses: RestartPolicy = field(
         default_factory=lambda: RestartPolicy(first=0.5, ceiling=8.0, settle=10.0)
@@ -104,7 +107,7 @@ class _Session:
         self._settings = owner.settings
         self._exchange = exchange
         self._source = source
-        self._ask = ask
+        self._have = ask.have
         self._shape = Shape(ask.api_version, ask.kind)
         self._sent = owner.memory.stream()
         self._version = ask.version
@@ -195,7 +198,7 @@ class _Session:
                 return  # who may only watch; the watch itself will say
             raise
         if newest < self._version:
-            raise gone(f"version {newest} after {self._version}")
+            raise went_back(f"version {newest} after {self._version}")
         self._is_suspicious = False
 
     # -- the list ---------------------------------------------------------------------------------
@@ -213,7 +216,7 @@ class _Session:
                 limit = 0  # the pages' snapshot is gone: all at once, as client-go does
 
     async def _list_pages(self, limit: int) -> None:
-        missing = dict(self._ask.have or {})
+        missing = dict(self._have or {})
         after = ""
         while True:
             page = await self._source.page(self._shape, limit, after)
@@ -227,6 +230,7 @@ class _Session:
             if not after:
                 break
         self._version = page.version
+        self._have = None  # not kept as long as the stream
         await self._say(Listed(page.version, sorted(missing)))
 
     # -- the watch --------------------------------------------------------------------------------
@@ -240,12 +244,11 @@ class _Session:
                 asyncio.timeout(seconds + self._settings.overtime),
                 self._source.watch(self._version, seconds) as answer,
                 aclosing(answer.chunks()) as chunks,
+                _Reader(chunks) as reader,
             ):
                 self._owner.watches += 1
                 self._opened = awake_time()
-                await self._take_first(chunks, lines)
-                async for chunk in chunks:
-                    await self._take(lines.feed(chunk))
+                await self._read(reader, lines)
         except TimeoutError:
             raise KubeError("the watch did not end when it should have") from None
         if lines.is_cut:
@@ -253,20 +256,29 @@ class _Session:
         if awake_time() - self._opened < seconds - 1:
             await self._wait("the API server ended the watch before its time")
 
-    async def _take_first(self, chunks: AsyncGenerator[bytes], lines: Lines) -> None:
-        """A watch may yet be refused in its first event; only then it is live."""
-        first = asyncio.ensure_future(_next(chunks))
-        try:
-            done, _ = await asyncio.wait({first}, timeout=self._settings.settle)
-            if not done:
+    async def _read(self, reader: _Reader, lines: Lines) -> None:
+        """It may yet be refused in its first event; only then it is live."""
+        is_live = False
+        chunk = await reader.next(self._settings.settle)
+        while chunk != b"":
+            if chunk is not None:
+                await self._take(lines.feed(chunk))
+            elif is_live:
+                await self._ask_whether_alive()
+            if not is_live:
                 await self._live()
-            chunk = await first
-        finally:
-            first.cancel()
-            await asyncio.wait({first})
-        await self._take(lines.feed(chunk))
-        if done and chunk:
-            await self._live()
+                is_live = True
+            chunk = await reader.next(self._settings.quiet)
+
+    async def _ask_whether_alive(self) -> None:
+        """The kernel at the other end may live while the server hangs."""
+        try:
+            async with asyncio.timeout(self._settings.answer):
+                await self._source.version()
+        except TimeoutError:
+            raise KubeError("the API server is silent and answers nothing") from None
+        except Refusal:
+            return  # it lives
 
     async def _live(self) -> None:
         self._owner.verdicts.worked(self._source.name, awake_time())
@@ -307,8 +319,33 @@ class _Session:
             await self._say(Changed(version, ops))
 
 
-async def _next(chunks: AsyncGenerator[bytes]) -> bytes:
-    return await anext(chunks, b"")
+class _Reader:
+    """Chunks, as far as they come in time. `async with` it: a read may be under way."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes]) -> None:
+        self._chunks = chunks
+        self._reading: asyncio.Task[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+
+    async def next(self, seconds: float) -> bytes | None:
+        """None: nothing came within `seconds`; b"" at the end."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="watch")
+        done, _ = await asyncio.wait({self._reading}, timeout=seconds)
+        if not done:
+            return None
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    async def _read(self) -> bytes:
+        return await anext(self._chunks, b"")
 
 
 def _refusal_of(error: Refused) -> Refusal:

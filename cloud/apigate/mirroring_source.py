@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -10,10 +11,12 @@ from actors.kube.client import ClusterClient, Forwarded
 from actors.kube.client_errors import KubeError
 from actors.kube.raw_events import Page, Shape, list_version
 from actors.kube.serve.passing import Headers
-from actors.kube.status_errors import ApiError, expired, service_unavailable
+from actors.kube.status_errors import ApiError, service_unavailable
+from bus.mirror import WENT_BACK
 
 PAGE = 500  # objects; client-go's
 GRACE = 2.0  # seconds in which a 403 is no verdict: a starting API server has not read its RBAC yet
+BODY_SECONDS = 60.0
 _RECENT = 60.0  # seconds: what worked so shortly ago is not suddenly forbidden
 _KEPT = 4096
 _ERROR_BYTES = 64 * 1024
@@ -123,9 +126,8 @@ class Source:
             yield answer
 
 
-def gone(why: str) -> Refusal:
-    """The asker must say what it has."""
-    return Refusal.of(expired(why))
+def went_back(why: str) -> Refusal:
+    return Refusal.of(ApiError(410, WENT_BACK, why))
 
 
 def _is_kept(name: str) -> bool:
@@ -133,7 +135,11 @@ def _is_kept(name: str) -> bool:
 
 
 async def _whole(answer: Forwarded) -> bytes:
-    return b"".join([chunk async for chunk in answer.chunks()])
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return b"".join([chunk async for chunk in answer.chunks()])
+    except TimeoutError:
+        raise KubeError(f"no whole answer within {BODY_SECONDS} s") from None
 
 
 async def _refusal(answer: Forwarded) -> Refusal:

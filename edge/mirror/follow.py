@@ -20,6 +20,10 @@ class Step(NamedTuple):
     went_back: bool = False  # another history: older objects replaced newer ones
 
 
+class AskAnew(Exception):
+    """What came does not fit to what is held: the stream has to begin anew, with a list."""
+
+
 class Follow:
     """Keeps `items`, as the source told them, and a cache, which may have been revised since.
 
@@ -33,6 +37,7 @@ class Follow:
         self.is_live = False  # silence means that nothing happens
         self.stale = ""  # why not
         self.must_list = True
+        self._has_gone_back = False  # then all comes anew: what we have says nothing
         self._doubted: set[str] = set()  # keys whose bytes are not what the source thinks
         self._listing: dict[str, Change] | None = None
         self._has_told = False  # what we have
@@ -46,7 +51,7 @@ class Follow:
     def ask(self, *, tell: bool = True) -> Ask:
         """How the stream goes on. Not `tell`: it would be too much, all comes anew."""
         resource = self.cache.resource
-        self._has_told = self.must_list and tell
+        self._has_told = self.must_list and tell and not self._has_gone_back
         have = None
         if self._has_told:
             held = self.items.items()
@@ -64,8 +69,12 @@ class Follow:
         """The source cannot go on from our version."""
         self.must_list = True
 
+    def gone_back(self) -> None:
+        """The source is an older state of itself, or another one."""
+        self.must_list = self._has_gone_back = True
+
     def take(self, said: Said) -> Step:
-        """Raises BaseMismatch where it has to be asked anew, DecodeError; not for Failed."""
+        """Raises AskAnew, DecodeError; not for Failed."""
         match said:
             case Began():
                 self._listing = {}
@@ -97,7 +106,7 @@ class Follow:
             except BaseMismatch:
                 self._doubted.add(key)
                 self.must_list = True
-                raise
+                raise AskAnew(f"a delta to another {key}") from None
             held[key] = None if change.data is None else Item(change.version, change.data)
             changes.append(change)
         return changes
@@ -131,9 +140,12 @@ class Follow:
         gone = said.gone if self._has_told else self.items.keys() - puts.keys()
         changes = [Change(key, said.version, None) for key in gone if key in self.items]
         changes += sorted(puts.values(), key=lambda put: put.version)
-        went_back = self.cache.filled and self._is_older(said.version, puts.values())
+        went_back = self.cache.filled and self._is_other(said.version, puts.values())
+        if went_back and self._has_told:
+            self.gone_back()
+            raise AskAnew("its history went back")
         self._keep(changes)
-        self.must_list = False
+        self.must_list = self._has_gone_back = False
         self._doubted.clear()
         if not self.cache.filled:
             self.cache.replace(self.items, said.version)
@@ -144,8 +156,9 @@ class Follow:
         self.cache.apply(changes, said.version, exact=False)
         return Step(changes)
 
-    def _is_older(self, version: int, puts: Iterable[Change]) -> bool:
-        if version < self.cache.version:
+    def _is_other(self, version: int, puts: Iterable[Change]) -> bool:
+        """Whether a list is of another history than what is held."""
+        if self._has_gone_back or version < self.cache.version:
             return True
         return any(
             (held := self.items.get(put.key)) is not None and put.version < held.version

@@ -17,11 +17,10 @@ from actors.kube.status_errors import ApiError, service_unavailable
 from actors.kube.watchcache import CacheSettings, WatchCache
 from bus.clock import awake_time
 from bus.errors import BusDown, BusError, DecodeError
-from bus.feed.ops import BaseMismatch
-from bus.mirror import HEADER, Failed, Frames, encode_ask
+from bus.mirror import HEADER, WENT_BACK, Failed, Frames, encode_ask
 from bus.stream import Answer, Request, StreamClient
 from edge.hub.progress import Progress
-from edge.mirror.follow import Follow
+from edge.mirror.follow import AskAnew, Follow
 from edge.mirror.keeping import Keeper, MirrorDisk
 from edge.mirror.scope import TOKEN, Scope
 
@@ -106,10 +105,10 @@ class Mirror:
     # -- Source -----------------------------------------------------------------------------------
 
     async def wait_version(self, version: int | None, timeout: float) -> bool:
-        """None: until it is as fresh as can be expected; without a link, that is now."""
+        """None: until it is as fresh as can be expected; where nobody can be asked, that is now."""
         if version is not None:
             return await self.progress.wait_for(lambda: self.cache.version >= version, timeout)
-        if not self._client.is_up:
+        if not self._client.is_up or self.error or self._follow.stale:
             return True
         return await self.progress.wait_for(lambda: self.is_live, timeout)
 
@@ -231,7 +230,7 @@ class Mirror:
             self.error = "the stream ended"
         except ApiError as error:
             self._refused(error)
-        except (BusError, BaseMismatch) as error:
+        except (BusError, AskAnew) as error:
             self.counts["broken"] += 1
             self.error = str(error) or type(error).__name__
             self._log.debug("{}: {}", self.scope, self.error)
@@ -239,7 +238,7 @@ class Mirror:
             self._lost()
 
     async def _stream(self) -> None:
-        """Raises ApiError, BusError, BaseMismatch."""
+        """Raises ApiError, BusError, AskAnew."""
         async with self._client.open(self._request(), self._body()) as answer:
             if answer.status != 200:
                 raise await _error_of(answer)
@@ -286,7 +285,9 @@ class Mirror:
     def _refused(self, error: ApiError) -> None:
         self.counts["refused"] += 1
         self.error = f"{error.code}: {error.message}"
-        if error.code == 410:
+        if error.code == 410 and error.reason == WENT_BACK:
+            self._follow.gone_back()
+        elif error.code == 410:
             self._follow.expired()
         elif error.code in _VERDICTS and not self.cache.filled:
             self._verdict = error, self._clock() + self._settings.verdict

@@ -6,10 +6,10 @@ import pytest
 
 from actors.kube.watchcache import TooOld, WatchCache
 from bus.errors import DecodeError
-from bus.feed.ops import BaseMismatch, encode_op
+from bus.feed.ops import encode_op
 from bus.feed.types import Change, Item
 from bus.mirror import Began, Changed, Listed, Live, Stale
-from edge.mirror.follow import Follow
+from edge.mirror.follow import AskAnew, Follow
 from tests.edge.mirror.worlds import PODS
 
 
@@ -101,7 +101,13 @@ def test_a_history_that_went_back_ends_watchers(version: int, puts: list[Change]
     follow = filled(put("a", 3), version=7)
     watcher = follow.cache.watch(7)
     follow.expired()
-    follow.ask()
+    assert follow.ask().have is not None
+    follow.take(Began())
+    follow.take(Changed(0, whole(*puts)))
+    with pytest.raises(AskAnew):  # what it matched with ours may be something else
+        follow.take(Listed(version, []))
+    follow.lost()
+    assert follow.ask().have is None
     follow.take(Began())
     follow.take(Changed(0, whole(*puts)))
     step = follow.take(Listed(version, []))
@@ -114,7 +120,7 @@ def test_a_history_that_went_back_ends_watchers(version: int, puts: list[Change]
 def test_a_delta_to_what_is_not_held_makes_it_ask_anew() -> None:
     follow = filled(put("a", 3), put("b", 3), version=7)
     delta = encode_op(put("a", 9), Item(8, raw("a", 8)))
-    with pytest.raises(BaseMismatch):
+    with pytest.raises(AskAnew):
         follow.take(Changed(9, [delta]))
     assert follow.items["d/a"].version == 3
     assert follow.ask().have == {"d/b": 3}
@@ -140,3 +146,20 @@ def test_changes_of_an_unknown_set_are_refused() -> None:
         follow.take(Changed(4, whole(put("a", 4))))
     with pytest.raises(DecodeError):
         follow.take(Listed(4, []))
+
+
+def test_equal_versions_of_another_history_are_not_believed() -> None:
+    """The source says that it went back: all comes anew, whatever its version is by then."""
+    follow = filled(put("a", 3), version=7)
+    watcher = follow.cache.watch(7)
+    follow.gone_back()
+    assert (follow.ask().version, follow.ask().have) == (0, None)
+    other = Change("d/a", 3, raw("a", 3) + b" ")
+    follow.take(Began())
+    follow.take(Changed(0, whole(other)))
+    assert follow.take(Listed(9, [])).went_back
+    entry = follow.cache.get("d/a")
+    assert entry is not None
+    assert entry.raw == other.data
+    with pytest.raises(TooOld):
+        watcher.take()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -146,6 +147,63 @@ async def test_an_api_server_that_restarts_with_its_history(w: World) -> None:
     assert mirror.counts["resumes"] == 0
 
 
+async def test_a_watch_that_ends_by_its_time_goes_on_unseen(bare: World) -> None:
+    w = bare
+    w.put_pods(2)
+    async with w.gateways.gate() as ran, w.hub():
+        assert isinstance(ran.actor, ApiGate)
+        mirroring = ran.actor._gate.mirroring
+        mirroring.settings = replace(mirroring.settings, watch_seconds=(1, 1), settle=0.01)
+        mirror = await w.mirror()
+        told = Told(mirror)
+        await until(lambda: len(w.asked.watches()) > 2, "three watches, one after another")
+        assert mirror.is_live
+        await w.touch("pod-0001", "after")
+        await told.until(("MODIFIED", "pod-0001"))
+        assert mirror.counts["lists"] == len(w.asked.lists()) == 1
+
+
+async def test_an_api_server_that_forgot_its_history(w: World) -> None:
+    """As one does at each restart, with all that is older than its watch cache."""
+    w.put_pods(3)
+    mirror = await w.mirror()
+    told = Told(mirror)
+    w.asked.clear()
+    await w.api.stop()
+    await until(lambda: not mirror.is_live, "told of it")
+    await w.api.start()
+    await w.touch("pod-0001", "after")
+    w.api.forget_history()
+    await told.until(("MODIFIED", "pod-0001"))
+    await until(lambda: mirror.is_live, "live again")
+    assert len(w.asked.lists()) <= 1
+    w.api.forget_history()  # all watches end with 410, at once
+    await w.touch("pod-0002", "last")
+    await told.until(("MODIFIED", "pod-0001"), ("MODIFIED", "pod-0002"))
+
+
+async def test_an_api_server_that_hangs_is_not_current(bare: World) -> None:
+    """Its kernel acknowledges all, so an open watch proves nothing."""
+    w = bare
+    w.put_pods(2)
+    async with w.gateways.gate() as ran, w.hub():
+        assert isinstance(ran.actor, ApiGate)
+        mirroring = ran.actor._gate.mirroring
+        mirroring.settings = replace(mirroring.settings, quiet=0.1, answer=0.3)
+        mirror = await w.mirror()
+        hangs = asyncio.Event()
+
+        async def hang(request: web.Request, _response: web.StreamResponse) -> None:
+            await hangs.wait()
+
+        await asyncio.sleep(0.3)
+        assert mirror.is_live
+        w.asked.hooks.append(hang)
+        await until(lambda: not mirror.is_live, "told of it")
+        hangs.set()
+        await until(lambda: mirror.is_live, "live again")
+
+
 async def test_an_api_server_that_went_back_makes_clients_list_anew(w: World) -> None:
     """Restored from an older backup: a watch from our version would be silent for ever."""
     w.put_pods(3)
@@ -153,17 +211,25 @@ async def test_an_api_server_that_went_back_makes_clients_list_anew(w: World) ->
     shutil.copytree(w.path / "api", w.path / "backup")
     await w.api.start()
     mirror = await w.mirror()
-    for number in range(5):
-        await w.touch("pod-0001", f"lost-{number}")
-    await until(lambda: message_of(mirror, "pod-0001") == "lost-4", "seen")
+    for number in (1, 2, 2, 2, 2):
+        await w.touch(f"pod-000{number}", f"lost-{w.api.store.version}")
+    await until(lambda: mirror.cache.version == w.api.store.version, "seen")
     told = Told(mirror)
-    newest = mirror.cache.version
+    newest, lost = mirror.cache.version, raw_of(mirror, "default/pod-0001")
+    await w.gateways.server.stop()
     await w.api.stop()
     shutil.rmtree(w.path / "api")
     shutil.copytree(w.path / "backup", w.path / "api")
     await w.api.start()
-    await until(lambda: message_of(mirror, "pod-0001") == "", "as the backup has it")
-    assert mirror.cache.version < newest
+    await w.touch("pod-0001", "other")
+    version = w.api.store.version
+    assert version < newest
+    await w.gateways.server.start()
+    await until(lambda: mirror.cache.version == version, "as the backup has it")
+    other = raw_of(mirror, "default/pod-0001")
+    assert other["status"]["message"] == "other"
+    assert other["metadata"]["resourceVersion"] == lost["metadata"]["resourceVersion"]
+    assert message_of(mirror, "pod-0002") == ""
     with pytest.raises(TooOld):
         told.take()
 
