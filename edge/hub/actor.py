@@ -11,9 +11,11 @@ from typing import Any
 from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from actors.kube.resource import Resource
-from actors.kube.serve.api import Hooks, ServeSettings
+from actors.kube.serve.api import Hooks, RequestInfo, ServeSettings, WriteResult
+from actors.kube.serve.api import Source as ReadSource
 from actors.kube.serve.app import WATCHES, build_app
 from actors.kube.serve.server import Server, start_server
+from actors.kube.status_errors import ApiError
 from actors.kube.watchcache import CacheSettings, WatchCache
 from bus import subjects
 from bus.api import Message, Subscription
@@ -22,11 +24,19 @@ from bus.fence import Guard, Guarded
 from bus.stream import StreamClient, StreamSettings
 from edge.cache import CacheSettings as DiskSettings
 from edge.cache import DiskCache
+from edge.hub.asked import Asked, Policy
 from edge.hub.backend import HubBackend
+from edge.hub.documents import Documents
 from edge.hub.feeds import HubFeeds, Making, Upstream
+from edge.hub.gets import Gets
+from edge.hub.kinds import Kinds
+from edge.hub.local import LocalObjects
+from edge.hub.requests import NodeRequests
 from edge.hub.sources import Source, choose
 from edge.hub.uplink import Uplink
+from edge.hub.writes import Writes
 from edge.metrics import follower_figures
+from edge.mirror import Mirrors, MirrorSettings
 
 DISK = "cache.db"  # in the node's state directory
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
@@ -49,6 +59,23 @@ class HubActorSettings:
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
 
 
+class NoOffline:
+    def has_pending(self, resource: Resource, key: str) -> bool:
+        return False
+
+    def shown(self, resource: Resource, key: str) -> bytes | None:
+        return None
+
+    async def write(
+        self, info: RequestInfo, body: bytes, content_type: str, identity: str, component: str
+    ) -> WriteResult:
+        raise ApiError(503, "ServiceUnavailable", "not yet")
+
+
+def _as_it_is(_asked: Asked, source: ReadSource) -> ReadSource:
+    return source
+
+
 class Hub(Actor[HubActorSettings]):
     def __init__(self, context: Context, settings: HubActorSettings) -> None:
         super().__init__(context, settings)
@@ -63,11 +90,16 @@ class Hub(Actor[HubActorSettings]):
         self._disk = DiskCache(context.state / DISK, settings.disk, log=context.log)
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
+        self._offline = NoOffline()
         self._stream = StreamClient(self._cloud, context.site, context.node, settings.stream)
         self._uplink = Uplink(
             self._stream, lambda: self.settings.identities, self._backend.wait_version
         )
-        hooks = Hooks(passthrough=self._uplink, passes_discovery=lambda: self._cloud.is_up)
+        self._mirrors = Mirrors(
+            self._stream, self._disk, self._mirror_settings(), spawn=context.tasks.spawn,
+            log=context.log, clock=context.clock.monotonic,
+        )  # fmt: skip
+        hooks = Hooks(passthrough=self._requests(), passes_discovery=lambda: True)
         self._app = build_app(self._backend, hooks, settings.serve)
         self._server: Server | None = None
         self._moves = 0
@@ -107,6 +139,7 @@ class Hub(Actor[HubActorSettings]):
         self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
         await self._feeds.start()
         await self._stream.start()
+        self._mirrors.start()
         self.context.tasks.spawn("sources", self._follow_best_source())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
         self.context.log.info("serves the Kubernetes API on {}", self.url)
@@ -121,6 +154,7 @@ class Hub(Actor[HubActorSettings]):
             await self._server.stop()
         if self._ticks is not None:
             await self._ticks.unsubscribe()
+        await self._mirrors.close()
         await self._stream.stop()
         await self._feeds.stop()
         await self._disk.close()
@@ -131,6 +165,24 @@ class Hub(Actor[HubActorSettings]):
         if self._server is None:
             return ""
         return f"http://{self._server.host}:{self._server.port}"
+
+    def _mirror_settings(self) -> MirrorSettings:
+        return MirrorSettings(stale_after=self.settings.stale_after, cache=self.settings.cache)
+
+    def _requests(self) -> NodeRequests:
+        serve = self.settings.serve
+        documents = Documents(self._uplink, self._disk, serve, self.context.clock.wall)
+        local = LocalObjects(self._mirrors, self._backend.feed, self._disk, self._offline.shown)
+        return NodeRequests(
+            lambda: Policy(self.settings.identities, self.settings.components),
+            Kinds(documents.ask, self.context.clock.monotonic, self.context.log),
+            self._mirrors,
+            documents,
+            Gets(self._uplink, local, serve, _as_it_is, lambda _asked, raw: raw),
+            Writes(self._uplink, local, self._offline, serve),
+            self._uplink,
+            _as_it_is,
+        )
 
     def knows_its_resources(self) -> bool:
         """Whether the catalog has come; until then reads wait (503)."""
@@ -194,6 +246,7 @@ class Hub(Actor[HubActorSettings]):
             },
             "refused": self._guard.refused,
             "streams": self._stream.open_streams,
+            "mirrors": self._mirrors.status(),
             "resuming": self._uplink.resuming,
             "problems": {
                 name: dict(follower.core.problems)

@@ -33,6 +33,7 @@ RETRY_SECONDS = 1  # what a client is told while the link is down: hubs try ever
 MOST_WHOLE = 64 << 20  # bytes; larger lists come in pages
 _REFUSAL_BYTES = 64 * 1024
 SEEN_SECONDS = 1.0  # a feed's change takes milliseconds, and the WAN's delay
+_OF_WHO_ASKS = frozenset({"authorization", "user-agent"})
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 _PASSING = frozenset({401, 429, 500, 502, 503, 504})  # answers that may be others soon
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before a watch's next attempts; then the last
@@ -75,6 +76,11 @@ class Uplink:
         self._watches: set[Answer] = set()
         self._closing = asyncio.Event()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a link; what answers at its end is not known."""
+        return self._client.is_up
+
     def close(self) -> None:
         """Ends watches cleanly, so that their clients go on elsewhere; they are not resumed."""
         self._closing.set()
@@ -82,14 +88,22 @@ class Uplink:
             answer.break_off("the hub stops")
 
     async def whole(self, request: web.Request, body: bytes, *more: tuple[str, str]) -> Whole:
-        """What the API server says, once it is all there; `more` headers go with the request.
+        """What the API server says, once it is all there; with `more` headers, or these instead.
 
         Only for what is no watch. The body comes uncompressed. Raises Unreachable; ApiError 502
         for an answer without end.
         """
         asked = self._asked(request)
-        kept = (pair for pair in asked.headers if pair[0].lower() != "accept-encoding")
+        replaced = {"accept-encoding", *(name.lower() for name, _ in more)}
+        kept = (pair for pair in asked.headers if pair[0].lower() not in replaced)
         return await self._whole(replace(asked, headers=(*kept, *more)), body)
+
+    async def read(self, request: web.Request) -> Whole:
+        """The object that a write was about, as whoever wrote it. Raises as `whole`."""
+        asked = self._asked(request)
+        kept = (pair for pair in asked.headers if pair[0].lower() in _OF_WHO_ASKS)
+        headers = (*kept, ("Accept", "application/json"))
+        return await self._whole(Request("GET", request.path, headers, asked.identity), b"")
 
     async def ask(self, path: str, accept: str, identity: str = "") -> Whole:
         """For the hub itself. Raises as `whole`."""

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loguru import logger
@@ -32,6 +32,7 @@ POOL, NODE = "pool-a", "node-1"
 DEADLINE = 10.0
 QUICK = StreamSettings(silence=0.2, patience=0.3, accept=1.0, check=0.5)
 IDENTITIES = {"kube-proxy": "system:kube-proxy", "stranger": "system:admin"}
+KEPT = {"kubelet": ("*",), "kube-proxy": ("*",), "coredns": ("*",)}
 
 
 @dataclass
@@ -44,6 +45,7 @@ class World:
     admin: NodeKey
     stack: AsyncExitStack
     hub: Hub
+    context: Context = field(init=False)
     buses: list[Connection] = field(default_factory=list)
 
     async def connect(self, key: NodeKey, client: str, inbox: str) -> Connection:
@@ -52,6 +54,19 @@ class World:
         self.stack.push_async_callback(made.close)
         await made.wait_up(DEADLINE)
         return made
+
+    async def start_hub(self) -> None:
+        """A new one, over the same state on disk."""
+        context = replace(self.context, metrics=CollectorRegistry())
+        settings = HubActorSettings(
+            "127.0.0.1", 0, identities=IDENTITIES, stream=QUICK, components=KEPT
+        )
+        self.hub = Hub(context, settings)
+        await self.hub.on_start()
+
+    async def restart_hub(self) -> None:
+        await self.hub.on_stop()
+        await self.start_hub()
 
     @asynccontextmanager
     async def gate(self, name: str = "gate") -> AsyncIterator[Running]:
@@ -107,9 +122,8 @@ async def world(path: Path) -> AsyncIterator[World]:
         await stack.enter_async_context(PoolCatalog(MemoryBus(broker, "coordinator")))
         buses: dict[str, Bus] = {"cloud": cloud, "pool": MemoryBus(broker, "pool")}
         context = Context(POOL, NODE, "hub", buses, logger, CollectorRegistry(), tasks, path)
-        settings = HubActorSettings("127.0.0.1", 0, identities=IDENTITIES, stream=QUICK)
-        made.hub = Hub(context, settings)
-        stack.push_async_callback(made.hub.on_stop)
-        await made.hub.on_start()
+        made.context = context
+        await made.start_hub()
+        stack.push_async_callback(lambda: made.hub.on_stop())
         await until(made.hub.knows_its_resources, "it knows what it serves itself: nothing")
         yield made

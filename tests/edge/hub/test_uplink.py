@@ -192,8 +192,11 @@ async def test_discovery_is_the_api_servers_while_there_is_a_link(w: World) -> N
         assert {"Pod", "ConfigMap", "Namespace"} <= kinds
         await w.server.stop()
         await until(lambda: not w.hub._cloud.is_up, "the link is down")
-        async with client.get("/api/v1") as answer:  # its own: it serves nothing itself
-            assert (await answer.json())["resources"] == []
+        async with client.get("/api/v1") as answer:  # what it was told before
+            assert "kept at the edge" in answer.headers["Warning"]
+            assert kinds == {each["kind"] for each in (await answer.json())["resources"]}
+        async with client.get("/apis/apps/v1") as answer:  # never asked for: its own, which is none
+            assert answer.status == 503
 
 
 async def test_a_watch_whose_client_leaves_while_the_link_is_down_is_forgotten(w: World) -> None:

@@ -1,0 +1,83 @@
+"""What the hub is asked besides its feeds: mirrored, kept, written, or passed to the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from actors.kube.serve.api import READ_VERBS, Source
+from actors.kube.serve.app import API
+from edge.hub.asked import Asked, Policy, asked_of, check_unclaimed
+from edge.hub.documents import Documents
+from edge.hub.gets import Gets
+from edge.hub.kinds import Kinds
+from edge.hub.uplink import Uplink
+from edge.hub.writes import Writes
+from edge.mirror import Mirrors, scope_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from actors.kube.serve.api import RequestInfo
+
+FILL_SECONDS = 15.0  # for a first list; clients give up after 30 s or more
+CUT_OFF_SECONDS = 1.0  # to read it from disk
+_OF_MIRROR = frozenset({"authorization", "user-agent"})
+
+Shown = Callable[[Asked, Source], Source]
+"""What this component may see of it (the filters)."""
+
+
+class NodeRequests:
+    """Implements `actors.kube.serve.api.Passthrough`."""
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        kinds: Kinds,
+        mirrors: Mirrors,
+        documents: Documents,
+        gets: Gets,
+        writes: Writes,
+        uplink: Uplink,
+        shown: Shown,
+    ) -> None:
+        self._policy = policy
+        self._kinds = kinds
+        self._mirrors = mirrors
+        self._documents = documents
+        self._gets = gets
+        self._writes = writes
+        self._uplink = uplink
+        self._shown = shown
+
+    async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        """Raises ApiError."""
+        check_unclaimed(request.headers)
+        if not info.is_resource:
+            return await self._documents(request, info, request.app[API].own)
+        resource = info.resource or await self._kinds.find(info.group, info.version, info.plural)
+        if resource is None or request.headers.get("Upgrade"):
+            return await self._uplink(request, info)
+        asked = asked_of(request, info, resource, self._policy())
+        if info.verb not in READ_VERBS:
+            return await self._writes(request, asked)
+        if not asked.is_kept:
+            return await self._uplink(request, info)
+        if info.verb == "get":
+            return await self._gets(request, asked)
+        return await self._from_mirror(request, asked)
+
+    async def _from_mirror(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        scope = scope_of(asked.info, asked.identity, asked.resource)
+        mirror = self._mirrors.get(scope, _headers(request)) if scope is not None else None
+        if mirror is None:
+            return await self._uplink(request, asked.info)
+        with mirror.hold():
+            await mirror.filled(FILL_SECONDS if self._uplink.is_up else CUT_OFF_SECONDS)
+            source = self._shown(asked, mirror)
+            return await request.app[API].read(request, asked.info, source)
+
+
+def _headers(request: web.Request) -> list[tuple[str, str]]:
+    return [pair for pair in request.headers.items() if pair[0].lower() in _OF_MIRROR]

@@ -1,0 +1,122 @@
+"""Writes: through ApiGate while the API server can be asked, else here, to be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Protocol
+
+from actors.kube.brief import BRIEF, is_marked
+from actors.kube.serve.api import RequestInfo, ServeSettings, WriteResult
+from actors.kube.serve.app import API
+from actors.kube.serve.negotiate import View, negotiate
+from edge.hub.documents import respond
+from edge.hub.gets import JSON, item_of
+from edge.hub.resume import version_of
+from edge.hub.uplink import SEEN_SECONDS, Unreachable, Uplink, Whole
+from edge.mirror.brief import whole_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from actors.kube.resource import Resource
+    from edge.hub.asked import Asked
+    from edge.hub.local import LocalObjects
+
+_ONE_OBJECT = frozenset({"create", "update", "patch"})
+
+
+class Offline(Protocol):
+    """What is needed of `edge.offline.Offline`."""
+
+    def has_pending(self, resource: Resource, key: str) -> bool: ...
+
+    async def write(
+        self, info: RequestInfo, body: bytes, content_type: str, identity: str, component: str
+    ) -> WriteResult: ...
+
+
+class Writes:
+    """An object with writes that wait for replay gets the later ones in the same queue: in order.
+
+    Only components whose reads are kept may write while nobody can be asked, and what is not safe
+    to do later is refused (see `edge.offline`).
+    """
+
+    def __init__(
+        self, uplink: Uplink, local: LocalObjects, offline: Offline, settings: ServeSettings
+    ) -> None:
+        self._uplink = uplink
+        self._local = local
+        self._offline = offline
+        self._settings = settings
+
+    async def __call__(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        """Raises ApiError."""
+        if not asked.is_kept:
+            return await self._uplink(request, asked.info)
+        if self._offline.has_pending(asked.resource, asked.key):
+            return await self._here(request, asked)
+        if asked.info.verb not in _ONE_OBJECT or not asked.is_whole:
+            return await self._or_here(request, asked, self._uplink(request, asked.info))
+        return await self._or_here(request, asked, self._through(request, asked))
+
+    async def _or_here(
+        self, request: web.Request, asked: Asked, sent: Awaitable[web.StreamResponse]
+    ) -> web.StreamResponse:
+        """What may have been done already is queued all the same: replay finds it done."""
+        try:
+            return await sent
+        except Unreachable:
+            pass
+        return await self._here(request, asked)
+
+    async def _here(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        return await request.app[API].write(request, asked.info, _Later(self._offline, asked))
+
+    async def _through(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        body = await request.read()
+        wanted = negotiate(request.headers.get("Accept", ""))
+        is_plain = wanted.view is View.OBJECT and not wanted.yaml
+        mirror = self._local.holding(asked) if is_plain and asked.info.name else None
+        is_brief = mirror is not None and mirror.is_live and "dryRun" not in asked.info.query
+        more = ([JSON] if is_plain else []) + ([BRIEF] if is_brief else [])
+        whole = await self._uplink.whole(request, body, *more)
+        if whole.status < 300:
+            whole = await self._settled(request, asked, whole)
+        return await respond(request, whole, self._settings)
+
+    async def _settled(self, request: web.Request, asked: Asked, whole: Whole) -> Whole:
+        """Once our own caches have what it made: clients read what they wrote.
+
+        Only for a while: the write is done, whatever the links do.
+        """
+        if is_marked(whole.headers):
+            return await self._filled_up(request, asked, whole)
+        source = self._local.followed(asked) or self._local.holding(asked)
+        if source is not None:
+            await source.wait_version(version_of(whole.body), SEEN_SECONDS)
+        elif asked.info.name and (item := item_of(asked.resource, whole.body)) is not None:
+            self._local.remember(asked, item)
+        return whole
+
+    async def _filled_up(self, request: web.Request, asked: Asked, whole: Whole) -> Whole:
+        """A short answer with the object that our mirror has got meanwhile."""
+        mirror = self._local.holding(asked)
+        raw = await whole_of(whole.body, mirror) if mirror is not None else None
+        if raw is None:
+            found = await self._uplink.read(request)
+            raw = found.body if found.status == 200 else whole.body
+        return Whole(whole.status, whole.headers, raw)
+
+
+class _Later:
+    """Implements `actors.kube.serve.api.Writer`: the queue, for one request."""
+
+    def __init__(self, offline: Offline, asked: Asked) -> None:
+        self._offline = offline
+        self._asked = asked
+
+    async def write(self, info: RequestInfo, body: bytes, content_type: str) -> WriteResult:
+        """Raises ApiError: why it cannot be done later."""
+        asked = self._asked
+        return await self._offline.write(info, body, content_type, asked.identity, asked.component)
