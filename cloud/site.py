@@ -124,4 +124,11 @@ class CloudSite:
 
 def _api_settings(api: EmbeddedApi) -> ApiServerSettings:
     host, port = split_address(api.listen)
-    return ApiServerSettings(host=host, port=port, tokens=api.tokens, history=api.history)
+    return ApiServerSettings(
+        host=host,
+        port=port,
+        tokens=api.tokens,
+        authorization=api.authorization,
+        own_tls=api.authorization == "rbac",
+        history=api.history,
+    )

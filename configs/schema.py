@@ -97,7 +97,12 @@ class EmbeddedApi(Section):
     listen: Address = "127.0.0.1:0"
     """host:port; port 0 lets the system choose (`atoll status` shows it)."""
     tokens: Annotated[dict[str, str], Field(json_schema_extra={SECRET: True})] = {}
-    """Bearer token -> user name; empty: everyone on loopback is `system:admin`."""
+    """Bearer token -> user name (`rbac`: "name,group,group"); empty: everyone on loopback is
+    `system:admin` (`rbac`: `system:anonymous`)."""
+    authorization: Literal["always", "rbac"] = "always"
+    """Who may do what: everyone who is known everything, or what RBAC's objects say. Then upstream's
+    default roles are there, it serves HTTPS with a certificate of its own, and the kubeconfig in
+    the state directory is the administrator's."""
     history: Annotated[int, Field(gt=0)] = 10_000
     """Watch events kept per resource, so that clients resume after a restart."""
 

@@ -52,6 +52,9 @@ HOMES = {
     "yaml": Home(
         "site files; the API's YAML bodies", ("configs", "actors/kube"), distribution="PyYAML"
     ),
+    "cel_expr_python": Home(
+        "conditions of rules", ("configs/conditions.py",), distribution="cel-expr-python"
+    ),
     "watchfiles": Home("hot reload", ("configs/watch.py",)),
     "ray": Home("one of two runtimes", ("actors/runtimes/ray.py",)),
     "psutil": Home("finding and reaping Ray's processes", ("actors/runtimes",)),
@@ -84,7 +87,10 @@ HOMES = {
     "jwt": Home(
         "service accounts' tokens", ("cloud/apiserver/access/tokens.py",), distribution="PyJWT"
     ),
-    "cryptography": Home("the key that signs them", ("cloud/apiserver/access/tokens.py",)),
+    "cryptography": Home(
+        "the key that signs them, and the certificate of an API server that checks who comes",
+        ("cloud/apiserver/access/tokens.py", "cloud/apiserver/access/certificate.py"),
+    ),
     "jsonschema": Home("schemas of custom resources", ("cloud/apiserver/structural.py",)),
     "kubernetes_validate": Home(
         "its published schemas; its code is not imported",

@@ -24,6 +24,7 @@ from actors.tasks import OwnedTasks
 from cloud.apiserver import bootstrap, bulk, kubeconfig
 from cloud.apiserver.access.accounts import Accounts
 from cloud.apiserver.access.authorizer import AllowAll, RbacAuthorizer
+from cloud.apiserver.access.certificate import own_certificate
 from cloud.apiserver.access.policy import MASTERS
 from cloud.apiserver.access.reviews import Reviews
 from cloud.apiserver.access.tokens import Signer, keep_secret
@@ -65,6 +66,7 @@ class ApiServerSettings:
     tokens: Mapping[str, str] = field(default_factory=dict)  # bearer token -> user; none: open
     authorization: Literal["always", "rbac"] = "always"  # see configs.schema.EmbeddedApi
     tls: TlsFiles | None = None
+    own_tls: bool = False  # without `tls`: a certificate of our own, kept in the state
     history: int = 10_000  # watch events kept per resource, in memory and on disk
     max_object: int = 1536 * 1024  # bytes; etcd's bound. Request bodies: `serve.max_body`
     event_ttl: float = 3600.0  # seconds since an event was last written; upstream's default
@@ -100,6 +102,7 @@ class EmbeddedApiServer:
         self._store: Store | None = None
         self._audit: AuditLog | None = None
         self._admin_token = ""
+        self._tls: TlsFiles | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -167,6 +170,7 @@ class EmbeddedApiServer:
     def _load_access(self) -> None:
         signer = Signer(self.state / "service-accounts.key", self._wall)
         self.accounts = Accounts(self.registry, signer, self._wall)
+        self._tls = self.settings.tls or self._own_tls()
         is_rbac = self.settings.authorization == "rbac"
         self._rbac = RbacAuthorizer(self.registry) if is_rbac else None
         self._authenticator = Authenticator(self._tokens(), self.accounts, self._rbac)
@@ -175,6 +179,12 @@ class EmbeddedApiServer:
         self._writer = Reviews(
             self.writer, self._rbac or AllowAll(), self.accounts, self._authenticator
         )
+
+    def _own_tls(self) -> TlsFiles | None:
+        if not self.settings.own_tls:
+            return None
+        files = own_certificate(self.state, self.settings.host, self._wall())
+        return TlsFiles(certificate=files[0], key=files[1])
 
     def _tokens(self) -> Mapping[str, str]:
         """Where users have only the rights they were given, our own kubeconfig's has them all."""
@@ -233,7 +243,7 @@ class EmbeddedApiServer:
             audit=self._audit,
         )
         app = build_app(self.backend, hooks, settings.serve)
-        tls = None if settings.tls is None else _tls(settings.tls)
+        tls = None if self._tls is None else _tls(self._tls)
         kept = int(self.store.meta("port") or 0)
         if not settings.port and kept:
             with contextlib.suppress(OSError):  # taken by another meanwhile: choose anew
@@ -266,7 +276,7 @@ class EmbeddedApiServer:
         """Where it serves; "" while it does not."""
         if self._server is None:
             return ""
-        scheme = "http" if self.settings.tls is None else "https"
+        scheme = "http" if self._tls is None else "https"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         return f"{scheme}://{host}:{self._server.port}"
 
@@ -275,7 +285,7 @@ class EmbeddedApiServer:
         return self.state / "kubeconfig"
 
     def _write_kubeconfig(self) -> None:
-        tls = self.settings.tls
+        tls = self._tls
         token = self._admin_token or next(iter(self.settings.tokens), "")
         kubeconfig.write(self.kubeconfig, self.url, token, tls.certificate if tls else None)
 

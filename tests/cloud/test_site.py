@@ -32,8 +32,9 @@ def host(made: CloudSite, url: str = "nats://127.0.0.1:1") -> HostSpec:
 
 
 def test_an_embedded_site_starts_its_api_server_before_its_feeds(tmp_path: Path) -> None:
-    made = site(tmp_path, "api: {embedded: {tokens: {secret: someone}}}\n")
+    made = site(tmp_path, "api: {embedded: {tokens: {secret: someone}, authorization: rbac}}\n")
     spec = host(made)
+    assert spec.actors[0].settings.authorization == "rbac"
     assert [actor.name for actor in spec.actors] == ["apiserver", "enrolment", "feeds", "apigate"]
     feeds = spec.actors[2].settings
     assert isinstance(feeds, FeedsSettings)

@@ -55,10 +55,16 @@ def _fields_v1(fields: Fields) -> Any:
         raise Undecodable(f"managed fields that are no JSON: {error}") from error
 
 
+def _extra_value(fields: Fields) -> list[str]:
+    return list(fields.get("items", ()))
+
+
 CONVERT: Mapping[str, Callable[[Fields], Any]] = {
     "meta.Time": _time,
     "meta.MicroTime": _micro_time,
     "meta.Quantity": _quantity,
     "meta.IntOrString": _int_or_string,
     "meta.FieldsV1": _fields_v1,
+    "authentication.ExtraValue": _extra_value,
+    "authorization.ExtraValue": _extra_value,
 }

@@ -7,6 +7,8 @@ from functools import cache
 
 from actors.kube.protobuf.groups import (
     apps,
+    authentication,
+    authorization,
     batch,
     coordination,
     core,
@@ -15,6 +17,7 @@ from actors.kube.protobuf.groups import (
     meta,
     networking,
     node,
+    rbac,
     storage,
 )
 from actors.kube.protobuf.tables import Message, read_tables
@@ -25,12 +28,22 @@ _KINDS = {
         "ConfigMap Endpoints Event Namespace Node Pod Secret Service ServiceAccount",
     ),
     "apps/v1": ("apps", "DaemonSet Deployment ReplicaSet StatefulSet"),
+    "authentication.k8s.io/v1": ("authentication", "SelfSubjectReview TokenRequest TokenReview"),
+    "authorization.k8s.io/v1": (
+        "authorization",
+        "LocalSubjectAccessReview SelfSubjectAccessReview SelfSubjectRulesReview"
+        " SubjectAccessReview",
+    ),
     "batch/v1": ("batch", "Job"),
     "coordination.k8s.io/v1": ("coordination", "Lease"),
     "discovery.k8s.io/v1": ("discovery", "EndpointSlice"),
     "events.k8s.io/v1": ("events", "Event"),
     "networking.k8s.io/v1": ("networking", "ServiceCIDR"),
     "node.k8s.io/v1": ("node", "RuntimeClass"),
+    "rbac.authorization.k8s.io/v1": (
+        "rbac",
+        "ClusterRole ClusterRoleBinding Role RoleBinding",
+    ),
     "storage.k8s.io/v1": ("storage", "CSIDriver CSINode"),
 }
 KINDS: Mapping[tuple[str, str], str] = {
@@ -51,6 +64,8 @@ def messages() -> Mapping[str, Message]:
     """All, by name. Read when first asked for: most processes never see protobuf."""
     modules = {
         "apps": apps,
+        "authentication": authentication,
+        "authorization": authorization,
         "batch": batch,
         "coordination": coordination,
         "core": core,
@@ -59,6 +74,7 @@ def messages() -> Mapping[str, Message]:
         "meta": meta,
         "networking": networking,
         "node": node,
+        "rbac": rbac,
         "storage": storage,
     }
     found: dict[str, Message] = {}

@@ -10,6 +10,7 @@ Condition: 1 type str!, 2 status str!, 3 observedGeneration int64, 4 lastTransit
 DeleteOptions: 1 gracePeriodSeconds int64!, 2 preconditions Preconditions,
   3 orphanDependents bool!, 4 propagationPolicy str!, 5 dryRun [str],
   6 ignoreStoreReadErrorWithClusterBreakingPotential bool!
+FieldSelectorRequirement: 1 key str!, 2 operator str!, 3 values [str]
 FieldsV1: 1 Raw raw
 IntOrString: 1 type int32, 2 intVal int32, 3 strVal str
 LabelSelector: 1 matchLabels {str}, 2 matchExpressions [LabelSelectorRequirement]

@@ -16,6 +16,8 @@ from actors.kube.protobuf.groups import (
     KINDS,
     KINDS_OF_ANY_GROUP,
     apps,
+    authentication,
+    authorization,
     batch,
     coordination,
     core,
@@ -25,6 +27,7 @@ from actors.kube.protobuf.groups import (
     meta,
     networking,
     node,
+    rbac,
     storage,
 )
 from actors.kube.protobuf.tables import SCALARS, Field, Many, Message, read_tables
@@ -32,6 +35,8 @@ from actors.kube.protobuf.values import CONVERT
 
 MODULES = (
     apps,
+    authentication,
+    authorization,
     batch,
     coordination,
     core,
@@ -40,6 +45,7 @@ MODULES = (
     meta,
     networking,
     node,
+    rbac,
     storage,
 )
 NAMES = sorted(messages())
