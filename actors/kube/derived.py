@@ -54,7 +54,7 @@ class DerivedCache:
         if not events and exact:
             self.cache.advance(version)
             return
-        moves = (Move(e.version, e.key, self._shown(e.new), e.is_revision) for e in events)
+        moves = ((e.version, e.key, self._shown(e.new), e.is_revision) for e in events)
         self.cache.step(moves, version, exact)
 
     def restarted(self) -> None:
@@ -106,7 +106,7 @@ class DerivedCache:
         for key in keys:
             old, new = self.cache.get(key), self._shown(self._source.get(key))
             if (old.raw if old is not None else None) != (new.raw if new is not None else None):
-                yield Move(version, key, new, is_revision=True)
+                yield version, key, new, True
 
     def _shown(self, entry: Entry | None) -> Entry | None:
         if entry is None:

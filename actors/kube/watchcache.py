@@ -246,10 +246,10 @@ class WatchCache:
             held = self._objects.get(key)
             is_revised = self._revised and self._revised.pop(key, _NEVER) is not _NEVER
             if data is None:
-                yield Move(at, key, None, at == before)
+                yield at, key, None, at == before
             elif held is None or is_revised or held.version != version:
                 entry = Entry(key if held is None else held.key, version, data)
-                yield Move(at, key, entry, at == before)
+                yield at, key, entry, at == before
             # else it is told again: nothing has changed
 
     def _record(self, move: Move) -> Event | None:
@@ -327,13 +327,13 @@ class WatchCache:
                 continue
             self._revised.setdefault(key, held)
             new = None if data is None else Entry(key, version, data)
-            yield Move(self.version, key, new, is_revision=True)
+            yield self.version, key, new, True
 
     def _restored(self, keys: Iterable[str]) -> Iterator[Move]:
         for key in keys:
             told = self._revised.pop(key, _NEVER)
             if told is not _NEVER and told is not self._objects.get(key):
-                yield Move(self.version, key, told, is_revision=True)
+                yield self.version, key, told, True
 
     # -- being told -------------------------------------------------------------------------------
 

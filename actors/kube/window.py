@@ -131,13 +131,9 @@ def see(event: Event, filter_: Filter, reader: FieldReader) -> WatchEvent | None
     return None
 
 
-class Move(NamedTuple):
-    """What one event is made of: at a version a key gets another entry, or None."""
-
-    at: int
-    key: str
-    new: Entry | None
-    is_revision: bool = False
+Move = tuple[int, str, Entry | None, bool]
+"""What one event is made of: the version at which a key gets another entry (None: it goes), and
+whether that is a revision."""
 
 
 class Taken(NamedTuple):
