@@ -28,7 +28,8 @@ WENT_BACK = "WentBack"  # reason of a 410: what was read from there says nothing
 SETTINGS = FeedSettings(max_object=8 << 20)
 _LENGTH = struct.Struct(">I")
 _SHOWN = 64
-_ASK_BYTES = 64 << 20  # of one, uncompressed: some 500,000 objects
+_ASK_BYTES = 16 << 20  # of one, uncompressed: some 300,000 objects
+_EACH = 12  # bytes of a version and of msgpack's own, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ class Failed:
 
 Said = Began | Changed | Listed | Live | Stale | Failed
 _KINDS: tuple[type[Said], ...] = (Began, Changed, Listed, Live, Stale, Failed)
+
+
+def fits(ask: Ask) -> bool:
+    """Whether it is not too much to say at once; without `have` it always is not."""
+    return sum(len(key) + _EACH for key in ask.have or ()) < _ASK_BYTES
 
 
 def encode_ask(ask: Ask) -> bytes:

@@ -17,7 +17,7 @@ from actors.kube.status_errors import ApiError, service_unavailable
 from actors.kube.watchcache import CacheSettings, WatchCache
 from bus.clock import awake_time
 from bus.errors import BusDown, BusError, DecodeError
-from bus.mirror import HEADER, WENT_BACK, Failed, Frames, encode_ask
+from bus.mirror import HEADER, WENT_BACK, Failed, Frames, encode_ask, fits
 from bus.stream import Answer, Request, StreamClient
 from edge.hub.progress import Progress
 from edge.mirror.follow import AskAnew, Follow
@@ -95,7 +95,6 @@ class Mirror:
         self._heard = -inf  # when the contents were last known to be current
         self._holders = 0
         self._is_loaded = False
-        self._tells = True  # what it has, when it has to list anew
         self._wanted = asyncio.Event()  # somebody waits for the first fill
         self._verdict: tuple[ApiError, float] | None = None  # and until when it holds
 
@@ -257,9 +256,9 @@ class Mirror:
         return Request("GET", self.scope.target, headers, identity)
 
     def _body(self) -> bytes:
-        ask = self._follow.ask(tell=self._tells)
+        ask = self._follow.ask()
         body = encode_ask(ask)
-        if len(body) > self._client.settings.max_body:
+        if not fits(ask) or len(body) > self._client.settings.max_body:
             self._log.info("{}: too many objects to tell them, all come anew", self.scope)
             body = encode_ask(self._follow.ask(tell=False))
         self.counts["resumes" if ask.version else "lists"] += 1

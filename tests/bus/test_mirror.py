@@ -22,6 +22,7 @@ from bus.mirror import (
     decode_ask,
     encode,
     encode_ask,
+    fits,
 )
 
 SAID: list[Said] = [
@@ -78,3 +79,13 @@ def test_damage_and_endless_frames_are_noticed() -> None:
         Frames().feed(bytes(wire))
     with pytest.raises(DecodeError):
         Frames().feed(b"\xff" * 8)
+
+
+def test_who_has_too_much_does_not_say_it() -> None:
+    few = Ask(0, "v1", "Pod", {f"default/pod-{number}": number for number in range(1000)})
+    assert fits(few)
+    assert fits(Ask(0, "v1", "Pod", None))
+    many = Ask(0, "v1", "Pod", {f"{number}/{'x' * 500}": 2**60 for number in range(40_000)})
+    assert not fits(many)
+    with pytest.raises(DecodeError):
+        decode_ask(encode_ask(many))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
@@ -22,7 +24,7 @@ from cloud.apiserver.server import ApiServerSettings, erase
 from edge.mirror import MirrorSettings, Scope
 from edge.mirror.brief import wants_brief, whole_of
 from tests.actors.until import until
-from tests.edge.gateways import DEADLINE
+from tests.edge.gateways import DEADLINE, NODE
 from tests.edge.mirror.worlds import (
     ALL,
     CONFIGMAPS,
@@ -32,6 +34,7 @@ from tests.edge.mirror.worlds import (
     World,
     message_of,
     raw_of,
+    served,
     world,
 )
 
@@ -335,15 +338,28 @@ async def test_a_hub_restarts_with_no_link_and_resumes_by_version(bare: World) -
         await w.touch("pod-0002", "unseen")
         w.asked.clear()
         quick = MirrorSettings(stale_after=0.01)
+        asked = {"fieldSelector": f"spec.nodeName={NODE}"}
         async with w.hub(quick, is_cut_off=True):
             mirror = await w.mirror(MINE, is_live=False)
-            assert message_of(mirror, "pod-0001") == "kept"
-            assert mirror.cache.version == version
             assert await mirror.wait_version(None, 5.0)  # at once: nobody can be asked
-            assert "last known current" in (mirror.warning() or "")
-            told = Told(mirror, version)
-            await w.gateways.server.start()
-            await told.until(("MODIFIED", "pod-0002"))
+            async with served(w.mirrors) as url, aiohttp.ClientSession(url) as client:
+                async with client.get("/api/v1/pods", params=asked) as listed:
+                    found = await listed.json()
+                    assert "last known current" in listed.headers["Warning"]
+                assert found["metadata"]["resourceVersion"] == str(version)
+                assert [pod.get("status", {}).get("message") for pod in found["items"]] == [
+                    None,
+                    "kept",
+                    None,
+                ]
+                query = asked | {"watch": "true", "resourceVersion": str(version)}
+                async with client.get("/api/v1/pods", params=query) as watch:
+                    await w.gateways.server.start()
+                    async with asyncio.timeout(DEADLINE):
+                        event = json.loads(await watch.content.readline())
+            assert event["type"] == "MODIFIED"
+            assert event["object"]["status"]["message"] == "unseen"
+            await until(lambda: mirror.is_live, "live again")
             assert w.asked.lists() == []
             assert [f"resourceVersion={version}" in t for t in w.asked.watches()] == [True]
 

@@ -15,6 +15,10 @@ from loguru import logger
 
 from actors.kube.client import ApiAccess, ClusterClient
 from actors.kube.resource import Resource, path_of
+from actors.kube.serve.api import Hooks, RequestInfo, ServeSettings, Source
+from actors.kube.serve.app import build_app
+from actors.kube.serve.server import start_server
+from actors.kube.status_errors import service_unavailable
 from actors.kube.watchcache import Watcher, see
 from actors.tasks import OwnedTasks
 from bus import permissions
@@ -26,7 +30,7 @@ from cloud.apiserver import ApiServerSettings, EmbeddedApiServer
 from cloud.apiserver import server as apiserver
 from edge.cache import CacheSettings as DiskSettings
 from edge.cache import DiskCache
-from edge.mirror import Mirror, Mirrors, MirrorSettings, Scope
+from edge.mirror import Mirror, Mirrors, MirrorSettings, Scope, scope_of
 from tests.actors.until import until
 from tests.edge.gateways import DEADLINE, NODE, POOL, QUICK
 from tests.edge.gateways import World as Gateways
@@ -206,6 +210,43 @@ def pod(number: int, size: int = 0, node: str = NODE) -> dict[str, Any]:
         },
         "spec": {"nodeName": node, "containers": [container]},
     }
+
+
+class Served:
+    """Implements `actors.kube.serve.api.ReadBackend`: pods of one scope."""
+
+    def __init__(self, mirrors: Mirrors) -> None:
+        self._mirrors = mirrors
+        self._resources = (PODS,)
+
+    def resources(self) -> tuple[Resource, ...]:
+        return self._resources
+
+    def resources_known(self) -> bool:
+        return True
+
+    async def source(self, info: RequestInfo) -> Source:
+        scope = scope_of(info, "", PODS)
+        mirror = self._mirrors.get(scope) if scope is not None else None
+        if mirror is None:
+            raise service_unavailable("not from here")
+        await mirror.filled(DEADLINE)
+        return mirror
+
+    def health(self) -> dict[str, str]:
+        return {}
+
+
+@asynccontextmanager
+async def served(mirrors: Mirrors) -> AsyncIterator[str]:
+    """Its URL."""
+    server = await start_server(
+        build_app(Served(mirrors), Hooks(), ServeSettings()), "127.0.0.1", 0
+    )
+    try:
+        yield f"http://{server.host}:{server.port}"
+    finally:
+        await server.stop()
 
 
 class Told:
