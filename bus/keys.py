@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nkeys
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bus.errors import BusError
 
@@ -47,6 +49,27 @@ class NodeKey:
         except OSError as error:
             raise BadKey(f"{path}: {error.strerror or error}") from error
         return cls(_public(seed, path), path)
+
+    def sign(self, data: bytes) -> bytes:
+        """64 bytes of Ed25519. Raises BadKey if the seed cannot be read any more."""
+        try:
+            pair = nkeys.from_seed(bytearray(self.seed_file.read_bytes().strip()))
+            signature = bytes(pair.sign(data))
+        except Exception as error:  # nkeys raises many kinds
+            raise BadKey(f"{self.seed_file}: cannot sign ({type(error).__name__})") from error
+        pair.wipe()
+        return signature
+
+
+def is_signed(public: str, data: bytes, signature: bytes) -> bool:
+    """Whether the holder of that key signed it; never for what is no key or no signature."""
+    try:
+        # nkeys itself checks with whole pairs only.
+        key = Ed25519PublicKey.from_public_bytes(_raw(check_public(public))[1:-2])
+        key.verify(signature, data)
+    except (BadKey, InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _public(seed: bytearray, path: Path) -> str:
@@ -82,10 +105,14 @@ def check_public(key: str) -> str:
     """The key, stripped, if it is a public user key; else raises BadKey."""
     text = key.strip()
     try:
-        raw = base64.b32decode(text + "=" * (-len(text) % 8))
+        raw = _raw(text)
     except (binascii.Error, ValueError) as error:
         raise BadKey(f"{text[:60]!r}: not an nkeys public key") from error
     is_user = len(raw) == _PUBLIC_BYTES and raw[0] == nkeys.PREFIX_BYTE_USER
     if not is_user or binascii.crc_hqx(raw[:-2], 0) != int.from_bytes(raw[-2:], "little"):
         raise BadKey(f"{text[:60]!r}: not an nkeys public user key (U...)")
     return text
+
+
+def _raw(key: str) -> bytes:
+    return base64.b32decode(key + "=" * (-len(key) % 8))

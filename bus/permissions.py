@@ -14,7 +14,10 @@ node that the subject names, and nobody reads another one's answers.
   actors
   node,             pool.up.>, pool.feed.>                 pool.>
   on its pool bus   pool.beat.<node>                       $KV.>
-                    JetStream of the pool's bus            its own inbox
+                    pool.api.<pool>.<node>                 its own inbox
+                    pool.api.<pool>.<node>.<lender>        its own _INBOX._lent.<pool>.<node>.>
+                    _INBOX._lent.> (answers)
+                    JetStream of the pool's bus
 
 * A message of a kind that only the cloud says (feed.data.*, feed.tick, down.*) cannot come from a
   node. On the pool bus any node may be leader or coordinator, so there leases and fences
@@ -22,6 +25,9 @@ node that the subject names, and nobody reads another one's answers.
 * Answers: everybody may answer, once and within `ANSWER_SECONDS`, whoever's request the server gave
   him. Nobody may publish into an inbox otherwise. Who asks cannot make others speak for him:
   requests to be answered anywhere but in an inbox are dropped (`bus/delivery.py`).
+* Who lends its link (`edge/leader`) answers with streams, for hours: to inboxes where any node of
+  the pool may speak. What is said there is sealed between the borrower and ApiGate
+  (`bus/borrow`), so a false word there breaks a stream, no more.
 * Trust ends at the pool: its nodes share JetStream, where one could delete what another wrote. It
   is a copy; the truth is in the API server, which a node reaches only under its own name.
 """
@@ -30,7 +36,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bus.subjects import INBOX, api, beat, link, node_token, pool_beat, token
+from bus.subjects import INBOX, POOL_STREAMS, api, beat, link, node_token, pool_beat, token
 
 ANSWER_SECONDS = 60  # the longest request (a slow write through ApiGate) with room to spare
 
@@ -76,10 +82,18 @@ def pool_node(pool: str, node: str) -> Permissions:
             "pool.up.>",
             "pool.feed.>",
             pool_beat(token(node)),
+            POOL_STREAMS.ask(pool, node),
+            f"{POOL_STREAMS.ask(pool, node)}.*",  # to the lender that took a request
+            f"{POOL_STREAMS.inboxes}.>",
             "$JS.API.>",
             "$JS.ACK.>",
             "$JS.FC.>",
             "$KV.>",
         ),
-        subscribe=("pool.>", "$KV.>", f"{inbox_prefix(pool, node)}.>"),
+        subscribe=(
+            "pool.>",
+            "$KV.>",
+            f"{inbox_prefix(pool, node)}.>",
+            f"{POOL_STREAMS.inbox(pool, node)}.>",
+        ),
     )

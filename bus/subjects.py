@@ -7,6 +7,7 @@ who may say what (see `permissions.py`), so joining one raises ValueError.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from bus.feed.types import FeedSubjects
 
@@ -28,29 +29,51 @@ _IS_SUBJECT = re.compile(rf"{_TOKEN}(?:\.{_TOKEN})*")
 _IS_PATTERN = re.compile(rf"(?:(?:{_TOKEN}|\*)\.)*(?:{_TOKEN}|\*|>)")
 
 
+@dataclass(frozen=True)
+class StreamSubjects:
+    """Where streams (`bus/stream`) are asked for and answered; the subject proves who asks."""
+
+    prefix: str
+    inboxes: str  # first tokens of where they are answered
+
+    def ask(self, pool: str, node: str) -> str:
+        """A node's requests, to whichever server takes them."""
+        return f"{self.prefix}.{node_token(pool, node)}"
+
+    @property
+    def asked(self) -> str:
+        """All nodes' requests, for servers to share."""
+        return f"{self.prefix}.*.*"
+
+    def ask_of(self, pool: str, node: str, server: str) -> str:
+        """What a node says to that server which took its request, or shall take it."""
+        return f"{self.ask(pool, node)}.{token(server)}"
+
+    def asked_of(self, server: str) -> str:
+        """All that is said to one server."""
+        return f"{self.asked}.{token(server)}"
+
+    def caller(self, subject: str) -> tuple[str, str]:
+        """(pool, node) that a subject of these proves."""
+        pool, node, *_ = subject.removeprefix(f"{self.prefix}.").split(".")
+        return pool, node
+
+    def inbox(self, pool: str, node: str) -> str:
+        """What the subjects begin with on which a node is answered."""
+        return f"{self.inboxes}.{node_token(pool, node)}"
+
+
+CLOUD_STREAMS = StreamSubjects("api", INBOX)
+"""Nodes' HTTP requests to ApiGate, on the cloud bus."""
+
+POOL_STREAMS = StreamSubjects("pool.api", f"{INBOX}._lent")
+"""The same of nodes without a link, to the pool's leader. With inboxes of their own: a node answers
+there, more often and longer than the server lets it answer elsewhere."""
+
+
 def api(pool: str, node: str) -> str:
-    """A node's HTTP requests to ApiGate; the subject proves who asks."""
-    return f"api.{node_token(pool, node)}"
-
-
-API_REQUESTS = "api.*.*"
-"""All nodes' requests, for the replicas of ApiGate to share."""
-
-
-def api_to(pool: str, node: str, gate: str) -> str:
-    """What a node says to that replica of ApiGate which took its request."""
-    return f"{api(pool, node)}.{token(gate)}"
-
-
-def api_gate(gate: str) -> str:
-    """All that is said to one replica of ApiGate."""
-    return f"{API_REQUESTS}.{token(gate)}"
-
-
-def api_caller(subject: str) -> tuple[str, str]:
-    """(pool, node) that an `api` subject proves."""
-    _, pool, node, *_ = subject.split(".")
-    return pool, node
+    """A node's HTTP requests to ApiGate."""
+    return CLOUD_STREAMS.ask(pool, node)
 
 
 def beat(pool: str, node: str) -> str:

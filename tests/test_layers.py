@@ -80,7 +80,7 @@ HOMES = {
     "yarl": Home("aiohttp's addresses", ("actors/kube/client.py",)),
     "msgspec": Home(
         "JSON, wherever Kubernetes objects are: a wrapper would only cost time",
-        ("actors/kube", "actors/demo", "cloud/apiserver", "cloud/feeds", "edge"),
+        ("actors/kube", "actors/demo", "cloud", "edge"),
     ),
     "kubernetes": Home("credentials and addresses of clusters", ("actors/kube/client.py",)),
     "jsonpatch": Home("RFC 6902", ("actors/kube/patch.py",)),
@@ -88,8 +88,14 @@ HOMES = {
         "service accounts' tokens", ("cloud/apiserver/access/tokens.py",), distribution="PyJWT"
     ),
     "cryptography": Home(
-        "the key that signs them, and the certificate of an API server that checks who comes",
-        ("cloud/apiserver/access/tokens.py", "cloud/apiserver/access/certificate.py"),
+        "the key that signs them, and the certificate of an API server that checks who comes; "
+        "proofs and seals of borrowed links",
+        (
+            "cloud/apiserver/access/tokens.py",
+            "cloud/apiserver/access/certificate.py",
+            "bus/borrow/crypto.py",
+            "bus/keys.py",
+        ),
     ),
     "jsonschema": Home("schemas of custom resources", ("cloud/apiserver/structural.py",)),
     "kubernetes_validate": Home(

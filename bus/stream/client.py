@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from bus.errors import BusDown, BusError, DecodeError, NoResponders, RequestTime
 from bus.stream import coding, frames
 from bus.stream.core import Act, Headers, Incoming, Outgoing, Pulse, Request, StreamSettings
 from bus.stream.frames import Count, Frame
-from bus.subjects import api, api_to
+from bus.subjects import CLOUD_STREAMS, StreamSubjects
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,11 @@ class Answer:
         self.headers = coding.without(headers)
         self._unpacker = coding.Unpacker() if coding.CODED in headers else None
         self._stream = stream
+
+    @property
+    def server(self) -> str:
+        """Who answers."""
+        return self._stream.gate
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """Ends where the body ends. Raises BusError if it cannot be had to its end."""
@@ -62,13 +68,15 @@ class StreamClient:
         node: str,
         settings: StreamSettings | None = None,
         clock: Callable[[], float] = awake_time,
+        subjects: StreamSubjects = CLOUD_STREAMS,
     ) -> None:
         self.settings = settings or StreamSettings()
         self.bus = bus
+        self._subjects = subjects
         self._pool = pool
         self._node = node
         self._clock = clock
-        self._inbox = bus.inbox()
+        self._inbox = f"{subjects.inbox(pool, node)}.{secrets.token_hex(11)}"
         self._streams: dict[int, _Stream] = {}
         self._pulses: dict[str, Pulse] = {}  # by server
         self._numbers = itertools.count(_CONTROL + 1)
@@ -103,8 +111,12 @@ class StreamClient:
             await self._heard_of.unsubscribe()
 
     @asynccontextmanager
-    async def open(self, request: Request, body: bytes = b"") -> AsyncIterator[Answer]:
+    async def open(
+        self, request: Request, body: bytes = b"", server: str = ""
+    ) -> AsyncIterator[Answer]:
         """Yields when the answer has begun. Leaving it early cancels the request.
+
+        `server`: who shall take it; "": any.
 
         Raises BusError: BusDown and NoResponders where certainly nobody acts on it.
         """
@@ -113,7 +125,7 @@ class StreamClient:
         stream = _Stream(self, next(self._numbers))
         self._streams[stream.number] = stream
         try:
-            await self._ask(stream, request, body)
+            await self._ask(stream, request, body, server)
             async with _deadline(self.settings.head, "no answer began"):
                 status, headers = await stream.head()
             yield Answer(stream, status, headers)
@@ -122,12 +134,14 @@ class StreamClient:
             self._forget_gate(stream.gate)
             await stream.leave()
 
-    async def _ask(self, stream: _Stream, request: Request, body: bytes) -> None:
+    async def _ask(self, stream: _Stream, request: Request, body: bytes, server: str) -> None:
         request, body = coding.coded(request, body)
         first = body[: self.settings.chunk]
         is_all = len(first) == len(body)
         opening = frames.encode_open(request, first, is_all, self.settings.window)
-        subject = api(self._pool, self._node)
+        subject = self._subjects.ask(self._pool, self._node)
+        if server:
+            subject = self._subjects.ask_of(self._pool, self._node, server)
         await self.bus.publish(subject, opening, reply=self._reply(stream.number))
         async with _deadline(self.settings.accept, "nobody took the request"):
             await stream.accepted()
@@ -138,7 +152,7 @@ class StreamClient:
         return f"{self._inbox}.{number}"
 
     async def say(self, gate: str, number: int, kind: str, *body: object) -> None:
-        subject = api_to(self._pool, self._node, gate)
+        subject = self._subjects.ask_of(self._pool, self._node, gate)
         await self.bus.publish(subject, frames.encode(kind, *body), reply=self._reply(number))
 
     # -- what comes -------------------------------------------------------------------------------

@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from bus.api import Bus, Message, Subscription
 from bus.clock import awake_time
 from bus.errors import BusError, DecodeError, StreamBroken
-from bus.permissions import inbox_prefix
 from bus.stream import coding, frames
 from bus.stream.core import Headers, Incoming, Outgoing, Request, StreamSettings
 from bus.stream.frames import Count, Frame
-from bus.subjects import API_REQUESTS, api_caller, api_gate
+from bus.subjects import CLOUD_STREAMS, StreamSubjects
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +140,10 @@ class StreamServer:
         handler: Handler,
         settings: StreamSettings | None = None,
         clock: Callable[[], float] = awake_time,
+        subjects: StreamSubjects = CLOUD_STREAMS,
     ) -> None:
         self.bus = bus
+        self._subjects = subjects
         self.gate = gate
         self.settings = settings or StreamSettings()
         self.clock = clock
@@ -159,9 +160,9 @@ class StreamServer:
 
     async def start(self) -> None:
         """Hears follow-ups before it takes requests."""
-        own = await self.bus.subscribe(api_gate(self.gate), self._on_message)
+        own = await self.bus.subscribe(self._subjects.asked_of(self.gate), self._on_message)
         self._subscriptions.append(own)
-        shared = await self.bus.subscribe(API_REQUESTS, self._on_open, queue=QUEUE)
+        shared = await self.bus.subscribe(self._subjects.asked, self._on_open, queue=QUEUE)
         self._subscriptions.append(shared)
         self._sweeper = asyncio.create_task(self._sweep(), name="streams' sweeper")
 
@@ -191,7 +192,8 @@ class StreamServer:
         except DecodeError as error:
             self._refuse(f"{message.subject}: {error}")
             return
-        exchange = Exchange(self, message.reply, api_caller(message.subject), opened)
+        caller = self._subjects.caller(message.subject)
+        exchange = Exchange(self, message.reply, caller, opened)
         if len(self._exchanges) >= self.settings.max_streams:
             self.refused += 1
             await exchange.say(frames.FAIL, "this replica has too many streams")
@@ -201,7 +203,7 @@ class StreamServer:
 
     def _is_callers(self, message: Message) -> bool:
         """Answers go to who asks, whatever inbox he named."""
-        own = inbox_prefix(*api_caller(message.subject))
+        own = self._subjects.inbox(*self._subjects.caller(message.subject))
         number = message.reply.rpartition(".")[2]
         if message.reply.startswith(f"{own}.") and number.isascii() and number.isdigit():
             return True
@@ -242,7 +244,10 @@ class StreamServer:
         if not self._is_callers(message):
             return
         try:
-            frame = frames.decode(message.data, frames.TO_SERVER)
+            frame = frames.decode(message.data, frames.TO_SERVER | {frames.OPEN})
+            if frame.kind == frames.OPEN:  # asked of us in particular
+                await self._on_open(message)
+                return
             if frame.kind == frames.PING:
                 await self._on_ping(message, frame)
                 return

@@ -10,7 +10,7 @@ from pathlib import Path
 import nkeys
 import pytest
 
-from bus.keys import BadKey, NodeKey, check_public
+from bus.keys import BadKey, NodeKey, check_public, is_signed
 
 
 def test_made_once_and_kept(tmp_path: Path) -> None:
@@ -77,3 +77,17 @@ def test_public_keys_are_checked(tmp_path: Path) -> None:
     for bad in ("", "U", good[:-1], flipped, good.lower(), account.public_key.decode(), "Ü" * 56):
         with pytest.raises(BadKey):
             check_public(bad)
+
+
+def test_what_it_signs(tmp_path: Path) -> None:
+    key, other = (NodeKey.load_or_create(tmp_path / name) for name in "ab")
+    signature = key.sign(b"said")
+    assert len(signature) == 64
+    assert is_signed(key.public, b"said", signature)
+    assert not is_signed(key.public, b"Said", signature)
+    assert not is_signed(other.public, b"said", signature)
+    assert not is_signed(key.public, b"said", signature[:-1])
+    assert not is_signed("nonsense", b"said", signature)
+    other.seed_file.unlink()
+    with pytest.raises(BadKey, match="cannot sign"):
+        other.sign(b"x")

@@ -192,6 +192,22 @@ async def test_a_node_of_a_pool_beats_only_for_itself(connect: Connect) -> None:
         assert a.denied == before + 1, pattern
 
 
+async def test_a_node_of_a_pool_borrows_only_for_itself(connect: Connect) -> None:
+    a, b = await connect("pool-1"), await connect("pool-2")
+    streams = subjects.POOL_STREAMS
+    inbox = streams.inbox("pool-a", "n1")
+    assert await hears(a, b, streams.ask("pool-a", "n1"))
+    assert await hears(a, b, streams.ask_of("pool-a", "n1", "n2"))
+    assert await hears(b, a, f"{inbox}.x.1"), "an answer, unasked for: streams last"
+    assert (a.denied, b.denied) == (0, 0)
+    for lie in (streams.ask("pool-a", "n2"), streams.ask_of("pool-a", "n2", "n1")):
+        assert not await hears(a, b, lie), lie
+    for pattern in (f"{inbox}.>", f"{streams.inboxes}.>"):
+        await (await b.subscribe(pattern, lambda message: None)).unsubscribe()
+    await settle(b)
+    assert (a.denied, b.denied) == (2, 2)
+
+
 async def test_a_sync_is_answered_by_whichever_node(connect: Connect) -> None:
     a, b = await connect("pool-1"), await connect("pool-2")
 
