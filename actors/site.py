@@ -77,6 +77,14 @@ def make_site(config: AnySiteFile, node: str) -> Site:
     return site
 
 
+def manifests(config: AnySiteFile) -> Mapping[str, str]:
+    """What the site's cluster has to be given, as YAML by name: nothing for most kinds of sites."""
+    found = importlib.metadata.entry_points(group=GROUP, name=config.kind)
+    make = getattr(next(iter(found)).load(), "manifests", None) if found else None
+    made: Mapping[str, str] = make(config) if make is not None else {}
+    return made
+
+
 def run_site(
     path: Path | str,
     node: str = "",

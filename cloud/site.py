@@ -14,6 +14,7 @@ from bus.connection import BusSettings
 from bus.feed.settings import FeedSettings
 from bus.keys import NodeKey
 from bus.server import THIN_SILENCE, ServerSettings
+from cloud.apigate import rbac
 from cloud.apigate.actor import ApiGateSettings
 from cloud.apiserver.server import ApiServerSettings
 from cloud.enrolment.actor import EnrolmentSettings
@@ -34,6 +35,11 @@ class CloudSite:
             raise ValueError(f"--node {node}: {config.name} is a cloud site, it has no nodes")
         self._config = config
         self._admin = NodeKey.load_or_create(config.state / "keys" / "admin.seed")
+
+    @staticmethod
+    def manifests(config: CloudSiteFile) -> Mapping[str, str]:
+        """What a cluster has to be given before it serves this site, as YAML by name."""
+        return {"rbac": rbac.render(config.apigate.identities, config.feeds.resources)}
 
     def servers(self) -> Sequence[ServerSettings]:
         return () if self._config.bus.url is not None else (self._server(),)
@@ -92,7 +98,11 @@ class CloudSite:
         return (api, enrolment, feeds, self._gate())
 
     def _gate(self) -> ActorSpec:
-        settings = ApiGateSettings(self._access(), self._config.apigate.identities)
+        settings = ApiGateSettings(
+            self._access(),
+            self._config.apigate.identities,
+            resources=self._config.feeds.resources,
+        )
         return ActorSpec("apigate", "cloud.apigate.actor:ApiGate", settings)
 
     def _enrolment_settings(self) -> EnrolmentSettings:

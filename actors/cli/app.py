@@ -99,6 +99,27 @@ def status(
 
 
 @app.command()
+def manifests(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which: `rbac`.")],
+    file: SiteFileArgument,
+) -> None:
+    """Print what a site's cluster has to be given, for `kubectl apply -f -`.
+
+    `rbac`: the account as which a cloud site comes, its rights, and those of nodes.
+    """
+    import configs
+
+    site = configs.load(file)
+    from actors.site import manifests as manifests_of
+
+    found = manifests_of(site)
+    if name not in found:
+        known = ", ".join(found) or "none"
+        raise typer.BadParameter(f"no manifests {name!r} of a {site.kind} site; there are: {known}")
+    _out(found[name].rstrip())
+
+
+@app.command()
 def demo(
     headless: Annotated[bool, typer.Option(help="No screen: a line for each step.")] = False,
     seconds: Annotated[float, typer.Option(help="How long the story takes.")] = 60.0,

@@ -11,6 +11,8 @@ from actors.figures import Figure, Figures, one
 from actors.kube.client import ApiAccess, ClusterClient
 from bus.stream import StreamServer, StreamSettings
 from cloud.apigate.gate import Gate
+from cloud.apigate.questions import Question, questions
+from cloud.apigate.review import Reviewer, ReviewSettings
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,16 @@ class ApiGateSettings:
     access: ApiAccess
     identities: tuple[str, ...] = ()  # see configs.schema.ApiGate
     stream: StreamSettings = field(default_factory=StreamSettings)
+    resources: tuple[str, ...] = ()  # the feeds', which every node may read
+    review: ReviewSettings = field(default_factory=ReviewSettings)
 
 
 class ApiGate(Actor[ApiGateSettings]):
     def __init__(self, context: Context, settings: ApiGateSettings) -> None:
         super().__init__(context, settings)
         self._client = ClusterClient(settings.access, "atoll-apigate")
-        self._gate = Gate(self._client, frozenset(settings.identities))
+        self._reviewer = Reviewer(self._client, _asked(settings), context.log, settings.review)
+        self._gate = Gate(self._client, frozenset(settings.identities), self._reviewer.look_again)
         # A new name at each start: streams of the one before are not ours.
         self._server = StreamServer(
             context.buses["cloud"], secrets.token_hex(4), self._gate, settings.stream
@@ -44,6 +49,11 @@ class ApiGate(Actor[ApiGateSettings]):
                 "Nodes' requests that did not reach the API server",
                 one(lambda: self._gate.refused + self._server.refused),
                 is_counter=True,
+            ),
+            Figure(
+                "atoll_apigate_missing_permissions",
+                "What ApiGate, or those as whom it acts, should be allowed and are not",
+                one(lambda: len(self._reviewer.problems)),
             ),
             Figure(
                 "atoll_apigate_streams",
@@ -71,6 +81,11 @@ class ApiGate(Actor[ApiGateSettings]):
 
     async def on_start(self) -> None:
         await self._server.start()
+        self.context.tasks.spawn("review", self._reviewer.run())
+
+    async def on_config(self, settings: ApiGateSettings) -> None:
+        await super().on_config(settings)
+        self._reviewer.ask(_asked(settings))
 
     async def on_stop(self) -> None:
         await self._server.stop()
@@ -83,4 +98,10 @@ class ApiGate(Actor[ApiGateSettings]):
             "requests": self._gate.requests,
             "mirrors": self._gate.mirroring.open,
             "refused": self._gate.refused + self._server.refused,
+            "missing_permissions": list(self._reviewer.problems),
+            "warning": "; ".join(self._reviewer.problems),
         }
+
+
+def _asked(settings: ApiGateSettings) -> list[Question]:
+    return questions(settings.identities, settings.resources)

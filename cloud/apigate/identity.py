@@ -8,6 +8,7 @@ from actors.kube.serve.passing import Headers, end_to_end
 from actors.kube.status_errors import ApiError
 
 NODE = "system:node:"
+NODES = "system:nodes"
 SERVICE_ACCOUNT = "system:serviceaccount:"
 # Whom we must not let others speak for us: the headers by which front proxies name users.
 _TRUSTED = ("x-remote-", "impersonate-")
@@ -27,11 +28,22 @@ def groups_of(user: str) -> tuple[str, ...]:
     """As the API server's own authenticators give them."""
     own: tuple[str, ...] = ()
     if user.startswith(NODE):
-        own = ("system:nodes",)
+        own = (NODES,)
     elif user.startswith(SERVICE_ACCOUNT):
         namespace = user.removeprefix(SERVICE_ACCOUNT).partition(":")[0]
         own = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
     return (*own, "system:authenticated")
+
+
+def service_account(user: str) -> tuple[str, str] | None:
+    """(namespace, name); None for a user who is none."""
+    namespace, colon, name = user.removeprefix(SERVICE_ACCOUNT).partition(":")
+    return (namespace, name) if user.startswith(SERVICE_ACCOUNT) and colon and name else None
+
+
+def is_refused(status: int, body: bytes) -> bool:
+    """Whether the API server says that we may not act as that user."""
+    return status == 403 and b"cannot impersonate resource" in body
 
 
 def authorization(headers: Headers) -> str:

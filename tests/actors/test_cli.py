@@ -261,6 +261,21 @@ def test_keys_a_cloud_lets_in(call: Call, tmp_path: Path) -> None:
 # -- status
 
 
+def test_manifests_are_made_for_the_site(call: Call, tmp_path: Path) -> None:
+    more = "apigate: {identities: ['system:serviceaccount:net:agent']}\n"
+    file = write(tmp_path, CLOUD + more)
+    code, out, _ = call("manifests", "rbac", file)
+    made = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(out)}
+    assert code == 0
+    assert made["Role", "atoll:apigate"]["rules"][0]["resourceNames"] == ["agent"]
+    assert not (tmp_path / "var").exists()  # nothing is started, nothing is made
+    assert call("manifests", "other", file)[0::2] == (
+        2,
+        "atoll: Invalid value: no manifests 'other' of a cloud site; there are: rbac\n",
+    )
+    assert call("manifests", "rbac", write(tmp_path, POOL))[0] == 2
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Path]:
     """A cloud and a pool below ./var that answer."""

@@ -22,7 +22,8 @@ from bus.memory import MemoryBroker, MemoryBus
 from bus.server import EmbeddedServer, ServerSettings, ServerUser
 from bus.stream import StreamSettings
 from cloud.apigate.actor import ApiGate, ApiGateSettings
-from cloud.apiserver import EmbeddedApiServer
+from cloud.apigate.review import ReviewSettings
+from cloud.apiserver import ApiServerSettings, EmbeddedApiServer
 from edge.hub.actor import Hub, HubActorSettings
 from tests.actors.until import until
 from tests.cloud.rig import Running, running
@@ -69,11 +70,17 @@ class World:
         await self.start_hub()
 
     @asynccontextmanager
-    async def gate(self, name: str = "gate") -> AsyncIterator[Running]:
+    async def gate(
+        self,
+        name: str = "gate",
+        access: ApiAccess | None = None,
+        review: ReviewSettings | None = None,
+    ) -> AsyncIterator[Running]:
         bus = await self.connect(self.admin, name, permissions.ADMIN_INBOX)
         self.buses.append(bus)
-        access = ApiAccess(kubeconfig=self.api.kubeconfig)
-        settings = ApiGateSettings(access, ("system:kube-proxy",), QUICK)
+        access = access or ApiAccess(kubeconfig=self.api.kubeconfig)
+        review = review or ReviewSettings()
+        settings = ApiGateSettings(access, ("system:kube-proxy",), QUICK, review=review)
         async with running(ApiGate, settings, self.path, {"cloud": bus}) as ran:
             await bus.flush(DEADLINE)
             yield ran
@@ -104,7 +111,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(path: Path) -> AsyncIterator[World]:
+async def world(path: Path, settings: ApiServerSettings | None = None) -> AsyncIterator[World]:
     admin, key = (NodeKey.load_or_create(path / f"{name}.seed") for name in ("admin", NODE))
     users = (
         ServerUser(admin.public, *permissions.cloud_admin()),
@@ -114,7 +121,7 @@ async def world(path: Path) -> AsyncIterator[World]:
         server = EmbeddedServer(ServerSettings("cloud", "cloud", path / "bus", users))
         await server.start()
         stack.push_async_callback(server.stop)
-        api = await stack.enter_async_context(EmbeddedApiServer(path / "api"))
+        api = await stack.enter_async_context(EmbeddedApiServer(path / "api", settings))
         tasks = await stack.enter_async_context(owned_tasks())
         made = World(path, api, server, admin, stack, None)  # type: ignore[arg-type]
         cloud = await made.connect(key, NODE, permissions.inbox_prefix(POOL, NODE))
