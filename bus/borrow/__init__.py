@@ -19,9 +19,12 @@ borrower proves itself, and trusts the lender with nothing but carrying:
 from bus.borrow.crypto import BadProof
 from bus.borrow.handshake import (
     ASK,
+    GATE_HEADER,
     HELLO,
     KEY,
+    KEY_HEADER,
     METHODS,
+    WELCOME_HEADER,
     WHO,
     Asked,
     Claim,
@@ -42,10 +45,13 @@ from bus.borrow.sealed import (
 
 __all__ = [
     "ASK",
+    "GATE_HEADER",
     "HELLO",
     "KEY",
+    "KEY_HEADER",
     "METHODS",
     "SEALED",
+    "WELCOME_HEADER",
     "WHO",
     "Asked",
     "BadProof",

@@ -16,7 +16,11 @@ WHO = "ATOLL-WHO"  # of a lender: who are you (the answer's server says it)
 KEY = "ATOLL-KEY"  # of ApiGate, by an own link: the site's public key
 HELLO = "ATOLL-HELLO"  # of ApiGate: a session; its stream lasts as long
 ASK = "ATOLL-ASK"  # of ApiGate: a sealed request
-METHODS = frozenset({KEY, HELLO, ASK})
+METHODS = frozenset({HELLO, ASK})  # what a lender carries; nothing else, for it would act as it
+
+GATE_HEADER = "Atoll-Gate"  # which replica shall have it
+WELCOME_HEADER = "Atoll-Welcome"
+KEY_HEADER = "Atoll-Key"
 
 _HELLO, _WELCOME = "borrow-hello", "borrow-welcome"
 _SIGNED = b"atoll %s v1\0"

@@ -8,8 +8,19 @@ A stream gives the right bytes or an error: at most once, in order, nothing left
 itself within seconds when the other side or the way to it is gone.
 """
 
+from bus.stream.api import Answering, Conversation, Streams
 from bus.stream.client import Answer, StreamClient
 from bus.stream.core import Request, StreamSettings
 from bus.stream.server import Exchange, StreamServer
 
-__all__ = ["Answer", "Exchange", "Request", "StreamClient", "StreamServer", "StreamSettings"]
+__all__ = [
+    "Answer",
+    "Answering",
+    "Conversation",
+    "Exchange",
+    "Request",
+    "StreamClient",
+    "StreamServer",
+    "StreamSettings",
+    "Streams",
+]

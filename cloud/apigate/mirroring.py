@@ -42,7 +42,7 @@ from bus.mirror import (
     decode_ask,
     encode,
 )
-from bus.stream import Exchange, Request
+from bus.stream import Conversation, Request
 from cloud.apigate.mirroring_memory import Memory
 from cloud.apigate.mirroring_source import PAGE, Refusal, Source, Verdicts, went_back
 
@@ -85,7 +85,7 @@ class Mirroring:
         self.watches = 0
         self._client = client
 
-    async def serve(self, exchange: Exchange, headers: Headers, *, as_us: bool) -> None:
+    async def serve(self, exchange: Conversation, headers: Headers, *, as_us: bool) -> None:
         """As who `headers` say. Raises ApiError, KubeError before an answer began; BusError."""
         try:
             ask = decode_ask(await exchange.body())
@@ -102,7 +102,7 @@ class Mirroring:
 
 
 class _Session:
-    def __init__(self, owner: Mirroring, exchange: Exchange, source: Source, ask: Ask) -> None:
+    def __init__(self, owner: Mirroring, exchange: Conversation, source: Source, ask: Ask) -> None:
         self._owner = owner
         self._settings = owner.settings
         self._exchange = exchange

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from bus.stream import Answer
+from bus.stream import Answering
 
 _REFUSAL_BYTES = 64 * 1024
 _INITIAL = ("sendInitialEvents", "resourceVersionMatch")
@@ -92,7 +92,7 @@ class Resume:
         kept = [(name, value) for name, value in self._query if name not in drop]
         return f"{self._path}?{urlencode([*kept, ('resourceVersion', self._version)])}"
 
-    async def refusal(self, answer: Answer) -> bytes:
+    async def refusal(self, answer: Answering) -> bytes:
         """The API server's no (410, say) as the event that ends a watch."""
         body = b""
         async for chunk in answer.chunks():

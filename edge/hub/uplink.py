@@ -20,7 +20,7 @@ from actors.kube.serve.passing import (
 )
 from actors.kube.status_errors import ApiError
 from bus.errors import BusDown, BusError, NoResponders, RequestTimeout, StreamBroken
-from bus.stream import Answer, Request, StreamClient
+from bus.stream import Answering, Request, Streams
 from edge.hub.resume import Resume, version_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Uplink:
 
     def __init__(
         self,
-        client: StreamClient,
+        client: Streams,
         identities: Callable[[], Mapping[str, str]],
         wait_version: WaitVersion,
     ) -> None:
@@ -73,7 +73,7 @@ class Uplink:
         self.resumed = 0
         self._identities = identities
         self._wait_version = wait_version
-        self._watches: set[Answer] = set()
+        self._watches: set[Answering] = set()
         self._closing = asyncio.Event()
 
     @property
@@ -145,7 +145,7 @@ class Uplink:
         headers = end_to_end(request.headers.items())
         return Request(request.method, request.rel_url.raw_path_qs, headers, identity)
 
-    async def _open(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answer:
+    async def _open(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answering:
         """Tries twice where that can do no harm. Raises Unreachable."""
         try:
             return await self._reached(stack, asked, body)
@@ -160,7 +160,7 @@ class Uplink:
         except BusError as error:
             raise _as_api_error(error) from error
 
-    async def _reached(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answer:
+    async def _reached(self, stack: AsyncExitStack, asked: Request, body: bytes) -> Answering:
         """Raises BusError; Unreachable where ApiGate could not ask the API server."""
         answer = await self._once(stack, asked, body)
         unreachable = header_of(answer.headers, UNREACHABLE)
@@ -171,10 +171,10 @@ class Uplink:
             raise Unreachable(503, "ServiceUnavailable", why, is_undone=True)
         raise Unreachable(504, "Timeout", why, is_undone=False)
 
-    async def _once(self, stack: AsyncExitStack, asked: Request, body: bytes = b"") -> Answer:
+    async def _once(self, stack: AsyncExitStack, asked: Request, body: bytes = b"") -> Answering:
         return await stack.enter_async_context(self._client.open(asked, body))
 
-    async def _seen(self, resource: Resource, answer: Answer) -> AsyncGenerator[bytes]:
+    async def _seen(self, resource: Resource, answer: Answering) -> AsyncGenerator[bytes]:
         """A write's answer, once our own cache has what it made: clients read what they wrote.
 
         Only for a while: the write is done, whatever the feeds do.
@@ -189,7 +189,7 @@ class Uplink:
     # -- watches ----------------------------------------------------------------------------------
 
     async def _resumed(
-        self, stack: AsyncExitStack, asked: Request, answer: Answer
+        self, stack: AsyncExitStack, asked: Request, answer: Answering
     ) -> AsyncGenerator[bytes]:
         """Whole events, on and on: where a stream breaks, the next goes on behind its last event.
 
@@ -218,7 +218,7 @@ class Uplink:
                 yield await resume.refusal(answer)
                 return
 
-    async def _events(self, answer: Answer, resume: Resume) -> AsyncGenerator[bytes]:
+    async def _events(self, answer: Answering, resume: Resume) -> AsyncGenerator[bytes]:
         """To the answer's end. Raises BusError."""
         self._watches.add(answer)
         try:
@@ -230,7 +230,9 @@ class Uplink:
         finally:
             self._watches.discard(answer)
 
-    async def _again(self, stack: AsyncExitStack, asked: Request, resume: Resume) -> Answer | None:
+    async def _again(
+        self, stack: AsyncExitStack, asked: Request, resume: Resume
+    ) -> Answering | None:
         """As long as our client waits; it hears nothing meanwhile, as in a quiet cluster.
 
         None when the hub stops.
@@ -270,7 +272,7 @@ class Uplink:
         return self._closing.is_set()
 
 
-async def _until_up(client: StreamClient) -> bool:
+async def _until_up(client: Streams) -> bool:
     try:
         await client.bus.wait_up()
     except BusDown:  # closed for good
@@ -278,7 +280,7 @@ async def _until_up(client: StreamClient) -> bool:
     return True
 
 
-async def _message_of(answer: Answer) -> str:
+async def _message_of(answer: Answering) -> str:
     body = b""
     async for chunk in answer.chunks():
         body += chunk

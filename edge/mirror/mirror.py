@@ -18,7 +18,7 @@ from actors.kube.watchcache import CacheSettings, WatchCache
 from bus.clock import awake_time
 from bus.errors import BusDown, BusError, DecodeError
 from bus.mirror import HEADER, WENT_BACK, Failed, Frames, encode_ask, fits
-from bus.stream import Answer, Request, StreamClient
+from bus.stream import Answering, Request, Streams
 from edge.hub.progress import Progress
 from edge.mirror.follow import AskAnew, Follow
 from edge.mirror.keeping import Keeper, MirrorDisk
@@ -67,7 +67,7 @@ class Mirror:
     def __init__(
         self,
         scope: Scope,
-        client: StreamClient,
+        client: Streams,
         disk: MirrorDisk | None,
         settings: MirrorSettings,
         *,
@@ -91,7 +91,7 @@ class Mirror:
         self._keeper = Keeper(disk, scope, log)
         self._backoff = Backoff(settings.pauses)
         self._task: asyncio.Task[None] | None = None
-        self._answer: Answer | None = None
+        self._answer: Answering | None = None
         self._heard = -inf  # when the contents were last known to be current
         self._holders = 0
         self._is_loaded = False
@@ -314,7 +314,7 @@ class Mirror:
         await asyncio.Event().wait()  # closed for good
 
 
-async def _error_of(answer: Answer) -> ApiError:
+async def _error_of(answer: Answering) -> ApiError:
     """Raises BusError."""
     body = b""
     async for chunk in answer.chunks():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bus.clock import awake_time
-from bus.stream import StreamClient
+from bus.stream import Streams
 from edge.mirror.keeping import MirrorDisk
 from edge.mirror.mirror import Headers, Mirror, MirrorSettings, Spawn
 from edge.mirror.scope import Scope
@@ -25,7 +25,7 @@ class Mirrors:
 
     def __init__(
         self,
-        client: StreamClient,
+        client: Streams,
         disk: MirrorDisk | None,
         settings: MirrorSettings | None = None,
         *,
