@@ -29,11 +29,16 @@ class CustomCodec:
 
     def decode(self, obj: Object) -> Decoded:
         """Pruned and defaulted. Wrong types are found by `check`, as upstream."""
+        decoded = self.known(obj)
+        apply_defaults(self.schema, decoded.obj)
+        return decoded
+
+    def known(self, obj: Object) -> Decoded:
+        """Pruned only: what the client itself said."""
         meta = clean_metadata(obj)
         unknown: list[str] = list(meta.unknown)
         rest = {name: value for name, value in obj.items() if name not in HEAD}
         kept = prune(self.schema, rest, unknown)
-        apply_defaults(self.schema, kept)
         head = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": meta.obj}
         return Decoded(head | kept, unknown)
 

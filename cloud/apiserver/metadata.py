@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 # Members of metadata that only the server sets.
 _OWN = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
-_DROPPED = ("selfLink", "managedFields", "clusterName")
+_DROPPED = ("selfLink", "managedFields", "clusterName")  # the writer puts back managedFields
 
 
 def timestamp(wall: float) -> str:

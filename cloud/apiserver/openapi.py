@@ -121,7 +121,11 @@ def _paths(
         paths[path + "/{name}"] = {
             "get": {"x-kubernetes-action": "get", **reads},
             "put": {"x-kubernetes-action": "put", **writes},
-            "patch": {"x-kubernetes-action": "patch", **writes},
+            "patch": {
+                "x-kubernetes-action": "patch",
+                **reads,
+                "parameters": [*of_writes, parameter("force")],
+            },
             "delete": {"x-kubernetes-action": "delete", **reads},
         }
     return paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ Object = dict[str, Any]
 JSON = "application/json"
 YAML = "application/yaml"
 _OBJECT_TYPES = (JSON, YAML, protobuf.CONTENT_TYPE)
-_PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+APPLY_PATCH = "application/apply-patch+yaml"
+_PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
+MAX_MANAGER = 128  # characters of a field manager's name
 
 
 class FieldValidation(StrEnum):
@@ -43,10 +46,13 @@ class FieldValidation(StrEnum):
 class WriteOptions:
     dry_run: bool = False
     validation: FieldValidation = FieldValidation.WARN
+    manager: str = ""  # of fields, if the client names one
+    force: bool = False  # an apply takes fields from others
 
 
 def write_options(query: MultiMapping[str], kind: str = "CreateOptions") -> WriteOptions:
     """Raises ApiError 422."""
+    manager = query.get("fieldManager", "")
     causes: list[Cause] = []
     dry_run = query.getall("dryRun", [])
     causes += [names.not_supported("dryRun", v, ("All",)) for v in dry_run if v not in ("", "All")]
@@ -54,9 +60,39 @@ def write_options(query: MultiMapping[str], kind: str = "CreateOptions") -> Writ
     if validation not in list(FieldValidation):
         known = tuple(sorted(FieldValidation))
         causes.append(names.not_supported("fieldValidation", validation, known))
+    causes += _manager_faults(manager)
     if causes:
         raise invalid("meta.k8s.io", kind, "", causes)
-    return WriteOptions(bool(any(dry_run)), FieldValidation(validation))
+    force = is_true(query["force"]) if "force" in query else False
+    return WriteOptions(bool(any(dry_run)), FieldValidation(validation), manager, force)
+
+
+def _manager_faults(manager: str) -> Iterator[Cause]:
+    if len(manager) > MAX_MANAGER:
+        text = f"Too long: may not be more than {MAX_MANAGER} bytes"
+        yield Cause("FieldValueTooLong", text, "fieldManager")
+    if not manager.isprintable():
+        why = "should only contain printable characters"
+        yield names.invalid_value("fieldManager", manager, why)
+
+
+def check_patch(options: WriteOptions, content_type: str) -> None:
+    """Options that only one type of patch needs, or takes. Raises ApiError 422."""
+    causes = []
+    if content_type == APPLY_PATCH and not options.manager:
+        causes.append(names.required("fieldManager", "is required for apply patch"))
+    if content_type != APPLY_PATCH and options.force:
+        causes.append(names.forbidden("force", "may not be specified for non-apply patch"))
+    if causes:
+        raise invalid("meta.k8s.io", "PatchOptions", "", causes)
+
+
+def manager_name(options: WriteOptions, user_agent: str) -> str:
+    """Whose fields this write sets: as the client says, else its program's name."""
+    if options.manager:
+        return options.manager
+    program = "".join(c for c in user_agent.partition("/")[0] if c.isprintable())
+    return program[:MAX_MANAGER] or "unknown"
 
 
 def decode_body(body: bytes, content_type: str) -> Any:
@@ -125,14 +161,35 @@ def _of_kind(obj: Object, resource: Resource) -> Object:
 
 
 def decode_patch(body: bytes, content_type: str, accepted: tuple[str, ...] = _PATCH_TYPES) -> Any:
-    """Raises ApiError 400 or 415. Server-side apply is not done: it needs managed fields."""
+    """Raises ApiError 400 or 415. An apply's body is not decoded here: see `decode_apply`."""
     if content_type not in accepted:
         raise unsupported_media_type(accepted)
-    return _json(body)
+    return None if content_type == APPLY_PATCH else _json(body)
 
 
 def patch_types(is_custom: bool) -> tuple[str, ...]:
-    return (JSON_PATCH, MERGE_PATCH) if is_custom else _PATCH_TYPES
+    return (JSON_PATCH, MERGE_PATCH, APPLY_PATCH) if is_custom else _PATCH_TYPES
+
+
+def decode_apply(body: bytes, resource: Resource) -> Object:
+    """What is to be applied, with its type told in full. Raises ApiError 400."""
+    try:  # JSON is YAML that is read much faster
+        obj = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        obj = _yaml(body)
+    if not isinstance(obj, dict):
+        raise bad_request("error decoding YAML: the configuration is no object")
+    for head in ("apiVersion", "kind"):
+        if not obj.get(head):
+            raise bad_request(f"Object '{head[0].upper()}{head[1:]}' is missing in the patch")
+    return _of_kind(obj, resource)
+
+
+def _yaml(body: bytes) -> Any:
+    try:
+        return from_yaml(body)
+    except ValueError as error:
+        raise bad_request(f"error decoding YAML: {error}") from error
 
 
 def delete_options(body: bytes, content_type: str, query: MultiMapping[str]) -> Object:

@@ -35,10 +35,15 @@ from actors.kube.strategic import strategic_merge
 from actors.kube.watchcache import Entry
 from cloud.apiserver import deletion, prepare, requests
 from cloud.apiserver.addresses import Addresses
+from cloud.apiserver.apply import config as configs
+from cloud.apiserver.apply import ledger
+from cloud.apiserver.apply.ledger import Scope
+from cloud.apiserver.apply.ownership import Entries, settled
+from cloud.apiserver.apply.structure import Structures
 from cloud.apiserver.codec import BuiltIn
 from cloud.apiserver.kinds import service
 from cloud.apiserver.kinds.definition import CRDS
-from cloud.apiserver.metadata import check_preconditions
+from cloud.apiserver.metadata import check_preconditions, timestamp
 from cloud.apiserver.prepare import Prepared, Rules
 from cloud.apiserver.registry import Edit, Registry, Storage, View, check_size, gone_as
 from cloud.apiserver.structural import has_rules
@@ -47,6 +52,7 @@ Object = dict[str, Any]
 IMMORTAL = ("default", "kube-public", "kube-system")
 SLICE = 100  # objects deleted in one commit: about 10 ms
 NAME_TRIES = 8  # for generateName, as upstream
+_CHECKED = requests.FieldValidation.IGNORE  # unknown members were looked for already
 
 
 class Target(NamedTuple):
@@ -74,6 +80,7 @@ class KubeWriter:
         self._registry = registry
         self._addresses = addresses
         self._wall = wall
+        self._structures = Structures(published())
 
     async def write(self, info: RequestInfo, body: bytes, content_type: str) -> WriteResult:
         found = self._registry.find(info.resource) if info.resource is not None else None
@@ -117,17 +124,37 @@ class KubeWriter:
             return replace(rules, allocate=lambda obj: service.allocate(obj, given, key))
         return rules
 
+    def _scope(self, target: Target) -> Scope:
+        info, options = target.info, target.options
+        return Scope(
+            self._structures.of(target.view.codec),
+            target.view.resource,
+            info.subresource,
+            target.storage.is_custom,
+            requests.manager_name(options, info.headers.get("User-Agent", "")),
+            timestamp(self._wall()),
+            options.force,
+        )
+
     # -- create -----------------------------------------------------------------------------------
 
     def _create(self, target: Target, body: bytes, content_type: str) -> WriteResult:
         obj = requests.decode_object(body, content_type, target.view.resource)
         return self._create_object(target, obj)
 
-    def _create_object(self, target: Target, obj: Object) -> WriteResult:
+    def _create_object(
+        self, target: Target, obj: Object, applied: Entries | None = None
+    ) -> WriteResult:
+        """`applied`: the managed fields, where an apply creates."""
         self._check_namespace(target, obj)
+        asked = _as_sent(target, obj)
         for _ in range(NAME_TRIES):
             key, prepared = self._prepare_new(target, obj)
             if target.storage.get(key) is None:
+                entries = applied
+                if entries is None:
+                    entries = ledger.created(self._scope(target), prepared.obj, asked)
+                ledger.put_entries(prepared.obj, entries)
                 return self._keep(target, key, prepared, 201)
             if obj["metadata"].get("name"):
                 break
@@ -186,6 +213,9 @@ class KubeWriter:
     def _patch(self, target: Target, body: bytes, content_type: str) -> WriteResult:
         accepted = requests.patch_types(target.storage.is_custom)
         change = requests.decode_patch(body, content_type, accepted)
+        requests.check_patch(target.options, content_type)
+        if content_type == requests.APPLY_PATCH:
+            return self._apply(target, body)
         # Patched copies share what did not change, and defaulting works in place: decode twice.
         old, base = self._current(target), self._current(target)
         new = self._patched(target.view, base, change, content_type)
@@ -203,12 +233,29 @@ class KubeWriter:
         schema = definitions.schema(name) if name else {}
         return strategic_merge(definitions, schema, old, change)
 
-    def _change(self, target: Target, old: Object, new: Object) -> WriteResult:
-        """`old` becomes `new`, as far as that is allowed."""
+    def _apply(self, target: Target, body: bytes) -> WriteResult:
+        """Server-side apply: what the type does not know was refused, so nothing warns of it."""
+        resource, codec = target.view.resource, target.view.codec
+        scope = self._scope(target)
+        config = configs.read(body, resource, codec, scope.structure)
+        target = target._replace(options=replace(target.options, validation=_CHECKED))
+        if target.storage.get(target.key) is None and not target.info.subresource:
+            configs.check_new(config, resource, target.info.name)
+            return self._create_object(target, config, ledger.applied_new(scope, config))
+        old, base = self._current(target), self._current(target)
+        new, entries = ledger.applied(scope, base, config)
+        return self._change(target, old, new, entries)
+
+    def _change(
+        self, target: Target, old: Object, new: Object, applied: Entries | None = None
+    ) -> WriteResult:
+        """`old` becomes `new`, as far as that is allowed. `applied`: an apply's managed fields."""
         for head in ("apiVersion", "kind"):
             if new.get(head) != old[head]:
                 raise patch.unprocessable(f"{head} may not change")
         new["metadata"] = dict(new["metadata"])
+        scope, held = self._scope(target), ledger.entries_of(old)
+        entries = ledger.start_of_update(scope, new["metadata"], held)
         rules = self._rules(target, target.key)
         if target.info.subresource == "finalize":
             prepared = _finalized(old, new)
@@ -216,10 +263,13 @@ class KubeWriter:
             prepared = prepare.update_status(rules, new, old)
         else:
             prepared = prepare.update(rules, new, old)
-        if prepared.obj["metadata"] | _version_of(old) == old["metadata"] and _same(
-            prepared.obj, old
-        ):
+        if applied is None:
+            entries = ledger.updated(scope, entries, old, prepared.obj)
+        ledger.put_entries(prepared.obj, entries if applied is None else settled(applied, held))
+        if _unchanged(prepared.obj, old):
             return WriteResult(200, msgspec.json.encode(old), prepared.warnings)
+        if applied is not None:
+            ledger.put_entries(prepared.obj, applied)
         if deletion.is_over(target.view.resource.kind, prepared.obj):
             return self._remove(target, target.key, prepared.obj)
         return self._keep(target, target.key, prepared, 200)
@@ -354,9 +404,19 @@ def _version_of(obj: Object) -> Object:
     return {"resourceVersion": obj["metadata"]["resourceVersion"]}
 
 
-def _same(new: Object, old: Object) -> bool:
-    """But for metadata, which was compared already."""
+def _unchanged(new: Object, old: Object) -> bool:
+    """But for the version, which the new one may not have."""
+    if new["metadata"] | _version_of(old) != old["metadata"]:
+        return False
     return {**new, "metadata": None} == {**old, "metadata": None}
+
+
+def _as_sent(target: Target, obj: Object) -> Object:
+    """What a client asked for, where it matters once defaults have come in, in place."""
+    if target.storage.name != "services":
+        return obj
+    copy: Object = msgspec.json.decode(msgspec.json.encode(obj))
+    return copy
 
 
 def _is_leaving(entry: Entry) -> bool:

@@ -15,7 +15,7 @@ for it, so none may create and delete without having seen the first):
 | what | API server | hub |
 |---|---|---|
 | cut off from the cloud | does not happen | reads of `feeds.resources` alone; for all else 503 |
-| `metadata.managedFields` | kept (not by the embedded one) | left out: they only cost the WAN |
+| `metadata.managedFields` | kept | left out: they only cost the WAN |
 | list's own resourceVersion | the newest of the cluster | the newest known for this resource |
 | an object changed many times at once | each change is an event | one event may tell it all |
 | an object that comes and goes at once | two events | may be none |

@@ -160,10 +160,76 @@ async def test_wait_and_describe(kubectl: Kubectl) -> None:
     assert "deleted" in await kubectl("delete", "pod", "p", "--now")
 
 
-async def test_server_side_apply_is_refused_clearly(kubectl: Kubectl) -> None:
-    code, _, err = await kubectl.run("apply", "--server-side", "-f", "-", stdin=service())
+def deployment(**spec: Any) -> Object:
+    labels = {"app": "web"}
+    env = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+    containers = [{"name": "c", "image": "nginx:1", "env": env}]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template} | spec,
+    }
+
+
+SERVER_SIDE = ("apply", "--server-side", "-f", "-")
+
+
+async def test_server_side_apply(kubectl: Kubectl) -> None:
+    """All of it: create, again, a field of another, taking it, and what is told of it."""
+    for body in (service(), config_map(a="1"), pod(), deployment(replicas=2)):
+        assert "serverside-applied" in await kubectl(*SERVER_SIDE, stdin=body)
+    version = (await kubectl.read("get", "deploy/web"))["metadata"]["resourceVersion"]
+    await kubectl(*SERVER_SIDE, stdin=deployment(replicas=2))
+    assert (await kubectl.read("get", "deploy/web"))["metadata"]["resourceVersion"] == version
+    scaled = '{"spec":{"replicas":5}}'
+    await kubectl("patch", "deploy/web", "-p", scaled, "--field-manager=scaler")
+    code, _, err = await kubectl.run(*SERVER_SIDE, stdin=deployment(replicas=2))
     assert code == 1
-    assert "Server-side apply not available on the server" in err
+    assert 'conflict with "scaler" using apps/v1: .spec.replicas' in err
+    diff = ("diff", "--server-side", "--force-conflicts", "-f", "-")
+    code, text, _ = await kubectl.run(*diff, stdin=deployment(replicas=2))
+    assert code == 1
+    assert "-  replicas: 5\n+  replicas: 2" in text
+    await kubectl(*SERVER_SIDE, "--force-conflicts", stdin=deployment(replicas=2))
+    code, text, _ = await kubectl.run(*diff, stdin=deployment(replicas=2))
+    assert (code, text) == (0, "")
+    shown = await kubectl("get", "deploy/web", "-o", "yaml", "--show-managed-fields")
+    assert "manager: kubectl" in shown
+    assert "manager: scaler" not in shown
+
+
+async def test_server_side_apply_validates_strictly(kubectl: Kubectl) -> None:
+    code, _, err = await kubectl.run(*SERVER_SIDE, stdin=service(colour="red"))
+    assert code == 1
+    assert ".spec.colour: field not declared in schema" in err
+
+
+async def test_server_side_apply_after_the_clients(kubectl: Kubectl) -> None:
+    """kubectl moves what its own apply owned, so that what is left out now goes away; and back."""
+    await kubectl("apply", "-f", "-", stdin=deployment(replicas=2))
+    changed = deployment(replicas=3)
+    del changed["spec"]["template"]["spec"]["containers"][0]["env"][1]
+    await kubectl(*SERVER_SIDE, stdin=changed)
+    held = await kubectl.read("get", "deploy/web", "--show-managed-fields")
+    assert held["spec"]["replicas"] == 3
+    env = held["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [each["name"] for each in env] == ["A"]
+    owners = {each["manager"] for each in held["metadata"]["managedFields"]}
+    assert owners == {"kubectl", "kubectl-last-applied"}
+    await kubectl("apply", "-f", "-", stdin=deployment())
+    held = await kubectl.read("get", "deploy/web")
+    assert held["spec"]["replicas"] == 1
+
+
+async def test_server_side_apply_of_custom_resources(kubectl: Kubectl) -> None:
+    await kubectl(*SERVER_SIDE, stdin=crd())
+    await kubectl("wait", "--for=condition=Established", "crd/crontabs.example.com")
+    await kubectl(*SERVER_SIDE, stdin=cron_tab(replicas=3))
+    await kubectl(*SERVER_SIDE, stdin=cron_tab())
+    held = await kubectl.read("get", "ct", "mine")
+    assert held["spec"] == {"cron": "* * *", "image": "busybox"}
 
 
 GENERATED = (

@@ -27,8 +27,19 @@ def test_options() -> None:
     options = requests.write_options(MultiDict(dryRun="All", fieldValidation="Strict"))
     assert options == requests.WriteOptions(True, FieldValidation.STRICT)
     assert requests.write_options(MultiDict()) == requests.WriteOptions()
+    options = requests.write_options(MultiDict(fieldManager="me", force="true"))
+    assert (options.manager, options.force) == ("me", True)
     refused(422, requests.write_options, MultiDict(dryRun="Some"))
     refused(422, requests.write_options, MultiDict(fieldValidation="Rough"))
+    refused(422, requests.write_options, MultiDict(fieldManager="a\nb"))
+
+
+def test_managers() -> None:
+    none, named = requests.WriteOptions(), requests.WriteOptions(manager="me")
+    assert requests.manager_name(named, "kubectl/v1.32.4 (linux)") == "me"
+    assert requests.manager_name(none, "kubectl/v1.32.4 (linux)") == "kubectl"
+    assert requests.manager_name(none, "") == "unknown"
+    assert requests.manager_name(none, "x" * 200) == "x" * 128
 
 
 @pytest.mark.parametrize(
@@ -90,7 +101,7 @@ def test_protobuf_that_is_not_known_is_named() -> None:
 
 def test_patches() -> None:
     assert requests.decode_patch(b"[]", "application/json-patch+json") == []
-    error = refused(415, requests.decode_patch, b"{}", "application/apply-patch+yaml")
+    error = refused(415, requests.decode_patch, b"{}", "application/apply-patch+cbor")
     assert "application/merge-patch+json" in error.message
     strategic = "application/strategic-merge-patch+json"
     refused(415, requests.decode_patch, b"{}", strategic, requests.patch_types(True))

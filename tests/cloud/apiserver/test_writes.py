@@ -256,7 +256,8 @@ async def test_patches(api: Api, content_type: str, patch: Any) -> None:
         (JSON_PATCH, [{"op": "test", "path": "/data/a", "value": "x"}], 422),
         (JSON_PATCH, {}, 400),
         (STRATEGIC, [], 400),
-        ("application/apply-patch+yaml", {}, 415),
+        ("application/apply-patch+yaml", {}, 422),  # no field manager
+        ("application/apply-patch+cbor", {}, 415),
         ("application/json", {}, 415),
     ],
 )
