@@ -10,7 +10,7 @@ from actors.kube.client_errors import KubeError, Misconfigured, NotConnected
 from actors.kube.serve.passing import UNDONE, UNKNOWN, UNREACHABLE, Headers, end_to_end
 from actors.kube.status_errors import ApiError, bad_request, service_unavailable
 from bus.errors import StreamBroken
-from bus.stream import Exchange, Request
+from bus.stream import Conversation, Request
 from cloud.apigate.identity import (
     authorization,
     check_unclaimed,
@@ -40,7 +40,7 @@ class Gate:
         self._identities = identities
         self._on_refused = on_refused
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def __call__(self, exchange: Conversation) -> None:
         """Raises StreamBroken where an answer that has begun cannot go on."""
         self.requests += 1
         try:
@@ -60,7 +60,7 @@ class Gate:
             is_undone = refusal.code != 504
             await _answer(exchange, refusal, (UNREACHABLE, UNDONE if is_undone else UNKNOWN))
 
-    def _headers(self, exchange: Exchange) -> Headers:
+    def _headers(self, exchange: Conversation) -> Headers:
         """Raises ApiError."""
         request = exchange.request
         if not request.path.startswith("/") or request.path.startswith("//"):
@@ -72,7 +72,7 @@ class Gate:
         acting = impersonated(exchange.node, request.identity, self._identities)
         return (*forwarded(request.headers), *acting)
 
-    async def _hand_on(self, exchange: Exchange, headers: Headers, *, as_us: bool) -> None:
+    async def _hand_on(self, exchange: Conversation, headers: Headers, *, as_us: bool) -> None:
         request = exchange.request
         body = await exchange.body()
         async with self._client.forward(
@@ -90,7 +90,7 @@ class Gate:
             async for chunk in answer.chunks():
                 await exchange.write(chunk)
 
-    async def _answer_forbidden(self, exchange: Exchange, answer: Forwarded) -> None:
+    async def _answer_forbidden(self, exchange: Conversation, answer: Forwarded) -> None:
         """What the node may not do is told as it is; what we may not do is no fault of the node."""
         body = b"".join([chunk async for chunk in answer.chunks()])
         if is_refused(answer.status, body):
@@ -100,7 +100,7 @@ class Gate:
         await exchange.write(body)
 
 
-def _onward(exchange: Exchange, headers: Headers) -> Headers:
+def _onward(exchange: Conversation, headers: Headers) -> Headers:
     """What is compressed on the stream need not be so before: it would not shrink twice."""
     drop = ("accept-encoding",) if exchange.takes_coding else ()
     return tuple(
@@ -117,7 +117,7 @@ def _may_be_brief(request: Request, answer: Forwarded) -> bool:
     return is_write and is_json and "content-encoding" not in headers and is_marked(request.headers)
 
 
-async def _answer_briefly(exchange: Exchange, answer: Forwarded) -> None:
+async def _answer_briefly(exchange: Conversation, answer: Forwarded) -> None:
     """The asker has the rest by a mirror, or soon will."""
     body = b"".join([chunk async for chunk in answer.chunks()])
     short = brief_of(body)
@@ -136,7 +136,7 @@ def _unavailable(error: KubeError, method: str) -> ApiError:
     return ApiError(504, "Timeout", f"whether it was done is unknown: {error}")
 
 
-async def _answer(exchange: Exchange, error: ApiError, *more: tuple[str, str]) -> None:
+async def _answer(exchange: Conversation, error: ApiError, *more: tuple[str, str]) -> None:
     headers = [("Content-Type", "application/json"), *more]
     if error.retry_after:
         headers.append(("Retry-After", str(error.retry_after)))
