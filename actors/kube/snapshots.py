@@ -33,27 +33,6 @@ class Snapshot(NamedTuple):
         return index, index + is_there
 
 
-class Snapshots:
-    """The few that were asked for last: pages of one list ask for the same one again."""
-
-    def __init__(self) -> None:
-        self._held: dict[int, Snapshot] = {}
-
-    def get(self, version: int) -> Snapshot | None:
-        return self._held.get(version)
-
-    def keep(self, snapshot: Snapshot) -> None:
-        if len(self._held) >= 4:
-            self._held.pop(next(iter(self._held)))
-        self._held[snapshot.version] = snapshot
-
-    def forget(self, version: int) -> None:
-        self._held.pop(version, None)
-
-    def clear(self) -> None:
-        self._held.clear()
-
-
 def past(objects: Mapping[str, Entry], undone: Mapping[str, Entry | None]) -> list[Entry]:
     """The entries as they were, sorted by key."""
     state = dict(objects)

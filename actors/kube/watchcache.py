@@ -29,7 +29,7 @@ from actors.kube.fields import FieldReader
 from actors.kube.filters import EVERYTHING, Filter
 from actors.kube.gaps import Gaps
 from actors.kube.resource import Resource
-from actors.kube.snapshots import Snapshot, Snapshots, past
+from actors.kube.snapshots import Snapshot, past
 from actors.kube.window import (
     CacheSettings,
     Entry,
@@ -152,7 +152,7 @@ class WatchCache:
         self._objects: dict[str, Entry] = {}
         self._revised: dict[str, Entry | None] = {}  # as they were told, before they were revised
         self._order: list[str] | None = None  # sorted keys, until one comes or goes
-        self._snapshots = Snapshots()
+        self._snapshots: dict[int, Snapshot] = {}  # the few asked for last: pages ask again
         self._followers: list[Follower] = []
         self._on_event: dict[object, Callable[[], None]] = {}
         self._on_version: dict[object, Callable[[], None]] = {}
@@ -193,11 +193,17 @@ class WatchCache:
         """
         if not self.filled:
             self._begin_window(0)
-        self.step(self._moves(changes, max(version, self.version)), version, exact)
+        before, newest = self.version, len(self.window.events)
+        events = []
+        for at, change in in_order(changes, before, max(version, before)):
+            event = self._change(at, change)
+            if event is not None:
+                events.append(event)
+        self._finish(newest, events, version, exact)
 
     def advance(self, version: int) -> None:
         """The set is known to hold unchanged at a newer version."""
-        self._evict(len(self.window))
+        self._evict(len(self.window.events))
         is_newer = version > self.version
         self.version = max(version, self.version)
         for follower in self._followers:
@@ -229,31 +235,39 @@ class WatchCache:
 
         They are drawn one by one, each after the one before has taken place.
         """
-        before, newest = self.version, len(self.window)
-        self._snapshots.forget(max(version, before))
-        events = [event for move in moves if (event := self._record(move)) is not None]
-        self.version = max(version, before, events[-1].version if events else 0)
+        newest = len(self.window.events)
+        events = [event for move in moves if (event := self._record(*move)) is not None]
+        self._finish(newest, events, version, exact)
+
+    def _finish(self, newest: int, events: list[Event], version: int, exact: bool) -> None:
+        """Of a step; its events are those from index `newest` on."""
+        before = self.version
+        if version < before:
+            version = before
+        if events and version < events[-1].version:
+            version = events[-1].version
+        self.version = version
+        self._snapshots.pop(version, None)
         if not exact:
-            self.gaps.add(before, self.version)
+            self.gaps.add(before, version)
         self._evict(newest)
         for follower in self._followers:
-            follower.stepped(events, self.version, exact)
+            follower.stepped(events, version, exact)
         self._wake(self._on_event if events or not exact else None)
 
-    def _moves(self, changes: Sequence[Change], target: int) -> Iterator[Move]:
-        before = self.version
-        for at, (key, version, data) in in_order(changes, before, target):
-            held = self._objects.get(key)
-            is_revised = self._revised and self._revised.pop(key, _NEVER) is not _NEVER
-            if data is None:
-                yield at, key, None, at == before
-            elif held is None or is_revised or held.version != version:
-                entry = Entry(key if held is None else held.key, version, data)
-                yield at, key, entry, at == before
-            # else it is told again: nothing has changed
+    def _change(self, at: int, change: Change) -> Event | None:
+        key, version, data = change
+        held = self._objects.get(key)
+        is_revised = self._revised and self._revised.pop(key, _NEVER) is not _NEVER
+        if data is None:
+            return self._record(at, key, None, at == self.version)
+        if held is not None:
+            if held.version == version and not is_revised:
+                return None  # told again: nothing has changed
+            key = held.key
+        return self._record(at, key, Entry(key, version, data), at == self.version)
 
-    def _record(self, move: Move) -> Event | None:
-        at, key, new, is_revision = move
+    def _record(self, at: int, key: str, new: Entry | None, is_revision: bool) -> Event | None:
         old = self._objects.get(key)
         if new is not None:
             self._objects[key] = new
@@ -417,7 +431,9 @@ class WatchCache:
             undone = self.window.undone(version)
             entries = past(self._objects, undone) if undone else self._present()
             held = Snapshot(version, entries)
-            self._snapshots.keep(held)
+            if len(self._snapshots) >= 4:
+                self._snapshots.pop(next(iter(self._snapshots)))
+            self._snapshots[version] = held
         return held
 
     def _present(self) -> list[Entry]:

@@ -186,7 +186,8 @@ class Window:
     ) -> Event:
         event = Event(version, new, old, self._offset, is_revision, retold)
         self._offset += event.size
-        self._retained += event.retained
+        if old is not None:
+            self._retained += event.retained
         if is_revision:
             self.last_revision = self.end
         self.events.append(event)

@@ -278,7 +278,7 @@ class Stream:
         body = self._batches.encode(self.cache, taken, filter_, self._shown)
         if body:
             await self._write(body)
-        if taken.end < self.cache.end:
+        if taken.end < self.cache.window.end:
             await asyncio.sleep(0)  # one that catches up lets the others run between
 
     async def _send_bookmark(self, watcher: Watcher) -> None:
