@@ -42,9 +42,9 @@ class Scope:
 
 
 def entries_of(obj: Object) -> Entries:
-    """Shared: not to be changed."""
+    """Shared: not to be changed. Unreadable ones, which only bulk loading can leave, are none."""
     entries: Entries = obj["metadata"].get("managedFields") or []
-    return entries
+    return entries if ownership.is_readable(entries) else []
 
 
 def put_entries(obj: Object, entries: Entries) -> None:

@@ -108,16 +108,25 @@ def given(raw: Any) -> Entries | None:
         return None
     try:
         entries = [_checked(entry) for entry in raw]
-    except (ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return None
     return list({manager_of(entry).same(): entry for entry in entries}.values())
 
 
+def is_readable(raw: Any) -> bool:
+    """Whether these are entries, without a look into their fields."""
+    return isinstance(raw, list) and all(
+        isinstance(entry, dict)
+        and entry.get("operation") in (APPLY, UPDATE)
+        and entry.get("fieldsType") == "FieldsV1"
+        and isinstance(entry.get("fieldsV1"), dict)
+        for entry in raw
+    )
+
+
 def _checked(entry: Any) -> Object:
-    if not isinstance(entry, dict) or entry.get("operation") not in (APPLY, UPDATE):
-        raise ValueError("managed fields of an unknown operation")
-    if entry.get("fieldsType") != "FieldsV1":
-        raise ValueError("managed fields of an unknown type")
+    if not is_readable([{"fieldsV1": {}} | entry]):
+        raise ValueError("managed fields of an unknown operation or type")
     fields = {el: node for el, node in canonical(entry.get("fieldsV1") or {}).items() if el != "."}
     return {**entry, "fieldsV1": fields}
 

@@ -326,3 +326,14 @@ async def test_objects_loaded_past_the_api(server: EmbeddedApiServer, api: Api) 
     assert 'conflict with "before-first-apply" using v1' in refused.body["message"]
     taken = await apply(api, f"{CONFIG_MAPS}/x", config_map("x", c="2"))
     assert taken.body["data"] == {"a": "1", "b": "1", "c": "2"}
+
+
+async def test_entries_that_nobody_can_read_are_dropped(
+    server: EmbeddedApiServer, api: Api
+) -> None:
+    odd = [{"manager": "kubelet", "fieldsV1": {}}]
+    metadata = {"name": "x", "namespace": "default", "managedFields": odd}
+    server.put_many("configmaps", [{"metadata": metadata, "data": {}}])
+    edited = await api.patch(f"{CONFIG_MAPS}/x", {"data": {"b": "1"}})
+    assert edited.code == 200
+    assert "managedFields" not in edited.body["metadata"]
