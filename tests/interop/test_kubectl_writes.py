@@ -80,6 +80,23 @@ async def test_apply_of_a_custom_resource(kubectl: Kubectl, writes: Api, ns: str
     assert (await writes.get(f"{collection('Widget', ns)}/it"))["spec"]["size"] == 7
 
 
+async def test_server_side_apply(kubectl: Kubectl, writes: Api, ns: str) -> None:
+    apply, path = "apply --server-side -f -", f"{collection('ConfigMap', ns)}/it"
+    body = config_map("it", {"a": "1", "b": "1"})
+    assert (await kubectl(apply, body)).out == "configmap/it serverside-applied\n"
+    before = await writes.get(path)
+    await kubectl(apply, body)
+    assert version_of(await writes.get(path)) == version_of(before)
+    await kubectl(f"{apply} --field-manager=other", config_map("it", {"c": "1"}))
+    await kubectl(apply, config_map("it", {"a": "1"}))
+    assert (await writes.get(path))["data"] == {"a": "1", "c": "1"}
+    refused = await kubectl.run(apply, config_map("it", {"c": "2"}))
+    assert refused.code == 1
+    assert 'conflict with "other": .data.c' in refused.err
+    await kubectl(f"{apply} --force-conflicts", config_map("it", {"c": "2"}))
+    assert (await writes.get(path))["data"] == {"c": "2"}
+
+
 PATCHES = [
     (
         "strategic",
