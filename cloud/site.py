@@ -102,6 +102,8 @@ class CloudSite:
             self._access(),
             self._config.apigate.identities,
             resources=self._config.feeds.resources,
+            seed_file=self._admin.seed_file,
+            enrolment=self._config.enrolment,
         )
         return ActorSpec("apigate", "cloud.apigate.actor:ApiGate", settings)
 

@@ -130,6 +130,7 @@ class PoolSite:
             identities=hub.identities,
             disk=DiskSettings(limit=hub.cache.size),
             components=hub.cache.components,
+            seed_file=self._keys[node.name].seed_file,
         )
 
     def _pool_bus(self, node: Node, url: str) -> BusSettings:

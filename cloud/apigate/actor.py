@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from actors.kube.client import ApiAccess, ClusterClient
+from bus.keys import NodeKey
 from bus.stream import StreamServer, StreamSettings
+from cloud.apigate.borrowers import Borrowers
+from cloud.apigate.enrolled import Enrolled
 from cloud.apigate.gate import Gate
+from cloud.apigate.proof import Sessions
 from cloud.apigate.questions import Question, questions
 from cloud.apigate.review import Reviewer, ReviewSettings
 
@@ -22,6 +27,8 @@ class ApiGateSettings:
     stream: StreamSettings = field(default_factory=StreamSettings)
     resources: tuple[str, ...] = ()  # the feeds', which every node may read
     review: ReviewSettings = field(default_factory=ReviewSettings)
+    seed_file: Path | None = None  # the site's; None: nobody's link is lent
+    enrolment: Path = Path()  # with `seed_file`: the directory of nodes' keys
 
 
 class ApiGate(Actor[ApiGateSettings]):
@@ -31,9 +38,16 @@ class ApiGate(Actor[ApiGateSettings]):
         self._reviewer = Reviewer(self._client, _asked(settings), context.log, settings.review)
         self._gate = Gate(self._client, frozenset(settings.identities), self._reviewer.look_again)
         # A new name at each start: streams of the one before are not ours.
-        self._server = StreamServer(
-            context.buses["cloud"], secrets.token_hex(4), self._gate, settings.stream
-        )
+        name = secrets.token_hex(4)
+        self._enrolled: Enrolled | None = None
+        self._borrowers: Borrowers | None = None
+        if settings.seed_file is not None:
+            site = NodeKey.load_or_create(settings.seed_file)
+            self._enrolled = Enrolled(settings.enrolment, site.public)
+            sessions = Sessions(site, name, self._enrolled.key_of)
+            self._borrowers = Borrowers(self._gate, sessions, site.public)
+        handler = self._borrowers or self._gate
+        self._server = StreamServer(context.buses["cloud"], name, handler, settings.stream)
         context.metrics.register(Figures(*self._figures()))
 
     def _figures(self) -> tuple[Figure, ...]:
@@ -47,8 +61,13 @@ class ApiGate(Actor[ApiGateSettings]):
             Figure(
                 "atoll_apigate_refused",
                 "Nodes' requests that did not reach the API server",
-                one(lambda: self._gate.refused + self._server.refused),
+                one(lambda: self._refused),
                 is_counter=True,
+            ),
+            Figure(
+                "atoll_apigate_borrowers",
+                "Nodes without a link that come through another one's",
+                one(lambda: self._borrowing),
             ),
             Figure(
                 "atoll_apigate_missing_permissions",
@@ -80,6 +99,9 @@ class ApiGate(Actor[ApiGateSettings]):
         )
 
     async def on_start(self) -> None:
+        if self._enrolled is not None and self._borrowers is not None:
+            follow = self._enrolled.follow(self._borrowers.look_again)
+            self.context.tasks.spawn("enrolled", follow)
         await self._server.start()
         self.context.tasks.spawn("review", self._reviewer.run())
 
@@ -91,13 +113,23 @@ class ApiGate(Actor[ApiGateSettings]):
         await self._server.stop()
         await self._client.close()
 
+    @property
+    def _borrowing(self) -> int:
+        return len(self._borrowers.sessions) if self._borrowers is not None else 0
+
+    @property
+    def _refused(self) -> int:
+        false = self._borrowers.refused if self._borrowers is not None else 0
+        return self._gate.refused + self._server.refused + false
+
     def status(self) -> dict[str, Any]:
         return {
             "gate": self._server.gate,
             "streams": self._server.open_streams,
             "requests": self._gate.requests,
             "mirrors": self._gate.mirroring.open,
-            "refused": self._gate.refused + self._server.refused,
+            "borrowers": self._borrowing,
+            "refused": self._refused,
             "missing_permissions": list(self._reviewer.problems),
             "warning": "; ".join(self._reviewer.problems),
         }

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from actors.actor import Actor, Context
@@ -21,23 +22,28 @@ from bus import subjects
 from bus.api import Message, Subscription
 from bus.feed import FeedSettings
 from bus.fence import Guard, Guarded
+from bus.keys import NodeKey
 from bus.stream import StreamClient, StreamSettings
 from edge.cache import CacheSettings as DiskSettings
 from edge.cache import DiskCache
 from edge.hub.asked import Asked, Policy
 from edge.hub.backend import HubBackend
+from edge.hub.borrowed import Borrowed, Borrower
 from edge.hub.documents import Documents
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.gets import Gets
 from edge.hub.kinds import Kinds
 from edge.hub.local import LocalObjects
 from edge.hub.requests import NodeRequests
+from edge.hub.sitekey import SiteKey
 from edge.hub.sources import Source, choose
 from edge.hub.uplink import Uplink
+from edge.hub.way import Way, Ways, WaySettings
 from edge.hub.writes import Writes
 from edge.metrics import follower_figures
 from edge.mirror import Mirrors, MirrorSettings
 
+SITE_KEY = "cloud.pub"
 DISK = "cache.db"  # in the node's state directory
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
 
@@ -55,6 +61,8 @@ class HubActorSettings:
     feed: FeedSettings = field(default_factory=FeedSettings)
     identities: Mapping[str, str] = field(default_factory=dict)
     stream: StreamSettings = field(default_factory=StreamSettings)
+    seed_file: Path | None = None  # the node's; None: it borrows no link
+    way: WaySettings = field(default_factory=WaySettings)
     disk: DiskSettings = field(default_factory=DiskSettings)
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
 
@@ -91,12 +99,14 @@ class Hub(Actor[HubActorSettings]):
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
         self._offline = NoOffline()
-        self._stream = StreamClient(self._cloud, context.site, context.node, settings.stream)
+        self._site_key = SiteKey(context.state / SITE_KEY, context.log)
+        own = StreamClient(self._cloud, context.site, context.node, settings.stream)
+        self._ways = Ways(own, self._borrowed(), context.log, settings.way, context.clock.monotonic)
         self._uplink = Uplink(
-            self._stream, lambda: self.settings.identities, self._backend.wait_version
+            self._ways, lambda: self.settings.identities, self._backend.wait_version
         )
         self._mirrors = Mirrors(
-            self._stream, self._disk, self._mirror_settings(), spawn=context.tasks.spawn,
+            self._ways, self._disk, self._mirror_settings(), spawn=context.tasks.spawn,
             log=context.log, clock=context.clock.monotonic,
         )  # fmt: skip
         hooks = Hooks(passthrough=self._requests(), passes_discovery=lambda: True)
@@ -121,6 +131,18 @@ class Hub(Actor[HubActorSettings]):
                 is_counter=True,
             ),
             Figure(
+                "atoll_hub_way",
+                "Which way requests go to the API server (1: this one)",
+                lambda: {way.value: float(way is self._ways.way) for way in Way},
+                "way",
+            ),
+            Figure(
+                "atoll_hub_way_changes",
+                "Changes of the way",
+                one(lambda: self._ways.changes),
+                is_counter=True,
+            ),
+            Figure(
                 "atoll_hub_watches_resumed",
                 "Watches of the API server that went on after a break, unseen by their clients",
                 one(lambda: self._uplink.resumed),
@@ -138,7 +160,7 @@ class Hub(Actor[HubActorSettings]):
         await self._disk.start(self.context.tasks.spawn)
         self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
         await self._feeds.start()
-        await self._stream.start()
+        await self._ways.start(self.context.tasks.spawn, self._site_key)
         self._mirrors.start()
         self.context.tasks.spawn("sources", self._follow_best_source())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
@@ -155,7 +177,7 @@ class Hub(Actor[HubActorSettings]):
         if self._ticks is not None:
             await self._ticks.unsubscribe()
         await self._mirrors.close()
-        await self._stream.stop()
+        await self._ways.stop()
         await self._feeds.stop()
         await self._disk.close()
 
@@ -165,6 +187,16 @@ class Hub(Actor[HubActorSettings]):
         if self._server is None:
             return ""
         return f"http://{self._server.host}:{self._server.port}"
+
+    def _borrowed(self) -> Borrowed | None:
+        """None without a key: nobody would believe us."""
+        if self.settings.seed_file is None:
+            return None
+        context = self.context
+        key = NodeKey.load_or_create(self.settings.seed_file)
+        borrower = Borrower(context.site, context.node, key, self._site_key)
+        clock = context.clock.monotonic
+        return Borrowed(self._pool, borrower, context.log, self.settings.stream, clock)
 
     def _mirror_settings(self) -> MirrorSettings:
         return MirrorSettings(stale_after=self.settings.stale_after, cache=self.settings.cache)
@@ -245,7 +277,9 @@ class Hub(Actor[HubActorSettings]):
                 for name, followed in self._feeds.followed.items()
             },
             "refused": self._guard.refused,
-            "streams": self._stream.open_streams,
+            "way": self._ways.way.value,
+            "lender": self._ways.lender,
+            "streams": self._ways.open_streams,
             "mirrors": self._mirrors.status(),
             "resuming": self._uplink.resuming,
             "problems": {

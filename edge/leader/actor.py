@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from bus.fence import Fenced
 from bus.lease import Elector, JetStreamLeases
+from bus.stream import StreamSettings
+from edge.leader.lending import Lending, LendingCounters
 from edge.leader.relay import Relay, RelayCounters
 
 LEASE = "hub-leader"
@@ -20,6 +22,7 @@ LEASE = "hub-leader"
 class LeaderSettings:
     ttl: float  # seconds; see configs.schema.Leases
     renew: float
+    stream: StreamSettings = field(default_factory=StreamSettings)
 
 
 class Leader(Actor[LeaderSettings]):
@@ -33,6 +36,8 @@ class Leader(Actor[LeaderSettings]):
         self._forget_link: Callable[[], None] = lambda: None
         self._relay: Relay | None = None
         self._counters = RelayCounters()  # of all terms
+        self._lending: Lending | None = None
+        self._lent = LendingCounters()
         context.metrics.register(Figures(*self._figures()))
         self.elector = Elector(
             JetStreamLeases(self._pool),
@@ -67,6 +72,10 @@ class Leader(Actor[LeaderSettings]):
             counter("syncs", "Sync requests to the cloud", lambda: counters.syncs),
             counter("sync_bytes", "Bytes of the answers", lambda: counters.sync_bytes),
             counter("not_handed_on", "Messages lost here", lambda: counters.failures),
+            counter("lent_requests", "Sealed requests of borrowers", lambda: self._lent.requests),
+            counter("lent_bytes", "Bytes of their answers", lambda: self._lent.bytes),
+            counter("lent_refused", "Requests that were not carried", lambda: self._lent.refused),
+            Figure("atoll_leader_lent_streams", "Borrowed streams", one(lambda: self._borrowed)),
         )
 
     def _on_link(self, up: bool) -> None:
@@ -92,12 +101,24 @@ class Leader(Actor[LeaderSettings]):
             self._cloud, fenced, self.context.tasks, self.context.log, self._counters
         )
         await self._relay.start()
+        self._lending = Lending(
+            self._cloud, self._pool, self.context.site, self.context.node,
+            lambda: self.elector.token, self.settings.stream, self._lent,
+        )  # fmt: skip
+        await self._lending.start()
 
     async def _stand_down(self) -> None:
         relay, self._relay = self._relay, None
         if relay is not None:
             self.context.log.info("no longer leads the pool")
             await relay.stop()
+        lending, self._lending = self._lending, None
+        if lending is not None:
+            await lending.stop()
+
+    @property
+    def _borrowed(self) -> int:
+        return self._lending.open_streams if self._lending is not None else 0
 
     def status(self) -> dict[str, Any]:
         counters = self._counters
@@ -109,4 +130,6 @@ class Leader(Actor[LeaderSettings]):
             "syncs": counters.syncs,
             "sync_bytes": counters.sync_bytes,
             "failures": counters.failures,
+            "lent_streams": self._borrowed,
+            "lent_requests": self._lent.requests,
         }
