@@ -17,6 +17,7 @@ from cloud.apigate.identity import (
     forwarded,
     impersonated,
     is_refused,
+    not_in_their_name,
 )
 from cloud.apigate.mirroring import Mirroring, is_mirror
 
@@ -35,7 +36,7 @@ class Gate:
         """`on_refused`: the API server does not let us act as someone."""
         self.requests = 0
         self.refused = 0  # by us, not by the API server
-        self.mirroring = Mirroring(client)
+        self.mirroring = Mirroring(client, on_refused=on_refused)
         self._client = client
         self._identities = identities
         self._on_refused = on_refused
@@ -95,7 +96,7 @@ class Gate:
         body = b"".join([chunk async for chunk in answer.chunks()])
         if is_refused(answer.status, body):
             self._on_refused()
-            raise service_unavailable("ApiGate may not act in the asker's name", 5)
+            raise not_in_their_name()
         await exchange.start(answer.status, end_to_end(answer.headers))
         await exchange.write(body)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from actors.kube.serve.passing import Headers, end_to_end
-from actors.kube.status_errors import ApiError
+from actors.kube.status_errors import ApiError, service_unavailable
 
 NODE = "system:node:"
 NODES = "system:nodes"
@@ -44,6 +44,11 @@ def service_account(user: str) -> tuple[str, str] | None:
 def is_refused(status: int, body: bytes) -> bool:
     """Whether the API server says that we may not act as that user."""
     return status == 403 and b"cannot impersonate resource" in body
+
+
+def not_in_their_name() -> ApiError:
+    """Where that is so: no fault of the node, and it may try again."""
+    return service_unavailable("ApiGate may not act in the asker's name", 5)
 
 
 def authorization(headers: Headers) -> str:

@@ -76,7 +76,12 @@ def is_mirror(request: Request) -> bool:
 class Mirroring:
     """Serves the mirrors' requests that come to one replica."""
 
-    def __init__(self, client: ClusterClient, settings: MirrorSettings | None = None) -> None:
+    def __init__(
+        self,
+        client: ClusterClient,
+        settings: MirrorSettings | None = None,
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings or MirrorSettings()
         self.memory = Memory(self.settings.memory, self.settings.stream_memory)
         self.verdicts = Verdicts()
@@ -84,6 +89,7 @@ class Mirroring:
         self.lists = 0
         self.watches = 0
         self._client = client
+        self._on_refused = on_refused
 
     async def serve(self, exchange: Conversation, headers: Headers, *, as_us: bool) -> None:
         """As who `headers` say. Raises ApiError, KubeError before an answer began; BusError."""
@@ -91,7 +97,7 @@ class Mirroring:
             ask = decode_ask(await exchange.body())
         except DecodeError as error:
             raise bad_request(f"no mirror asks so: {error}") from None
-        source = Source(self._client, exchange.request.path, headers, as_us)
+        source = Source(self._client, exchange.request.path, headers, as_us, self._on_refused)
         session = _Session(self, exchange, source, ask)
         self.open += 1
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -13,6 +13,7 @@ from actors.kube.raw_events import Page, Shape, list_version
 from actors.kube.serve.passing import Headers
 from actors.kube.status_errors import ApiError, service_unavailable
 from bus.mirror import WENT_BACK
+from cloud.apigate.identity import is_refused, not_in_their_name
 
 PAGE = 500  # objects; client-go's
 GRACE = 2.0  # seconds in which a 403 is no verdict: a starting API server has not read its RBAC yet
@@ -78,7 +79,15 @@ class Verdicts:
 class Source:
     """One collection, as one user. All methods raise Refusal and KubeError."""
 
-    def __init__(self, client: ClusterClient, target: str, headers: Headers, as_us: bool) -> None:
+    def __init__(
+        self,
+        client: ClusterClient,
+        target: str,
+        headers: Headers,
+        as_us: bool,
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_refused`: the API server does not let us act as that user."""
         split = urlsplit(target)
         asked = parse_qsl(split.query, keep_blank_values=True)
         self._path = split.path
@@ -86,6 +95,7 @@ class Source:
         self._client = client
         self._headers = tuple(pair for pair in headers if _is_kept(pair[0].lower()))
         self._as_us = as_us
+        self._on_refused = on_refused
         who = [value for name, value in headers if name.lower() == "impersonate-user"]
         own = [value for name, value in headers if name.lower() == "authorization"]
         self.name = f"{who or hash(tuple(own))} {target}"  # for verdicts
@@ -122,7 +132,11 @@ class Source:
             if answer.status == 401 and self._as_us:
                 raise Refusal.of(service_unavailable("ApiGate's own credentials are refused", 5))
             if answer.status != 200:
-                raise await _refusal(answer)
+                refusal = await _refusal(answer)
+                if self._as_us and is_refused(refusal.code, refusal.body):
+                    self._on_refused()
+                    raise Refusal.of(not_in_their_name())
+                raise refusal
             yield answer
 
 

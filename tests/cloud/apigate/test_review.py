@@ -12,6 +12,8 @@ import pytest
 from loguru import logger
 
 from actors.kube.client import ApiAccess, ClusterClient
+from cloud.apigate.identity import impersonated
+from cloud.apigate.mirroring_source import Refusal, Source
 from cloud.apigate.questions import COREDNS, KUBE_PROXY, Question, questions
 from cloud.apigate.rbac import render
 from cloud.apigate.review import Reviewer, ReviewSettings
@@ -167,3 +169,21 @@ async def test_a_lost_right_is_told_at_the_next_turn(place: Place) -> None:
         reviewer.look_again()
         await until(lambda: bool(reviewer.problems), "it is told")
         assert any("system:nodes" in each for each in reviewer.problems)
+
+
+async def test_a_mirror_waits_where_we_may_not_act(place: Place) -> None:
+    """What is refused to us is not refused to the asker; 503 is what mirrors try again after."""
+    asked = []
+    headers = impersonated("n1", "", ())
+    async with ClusterClient(place.access) as client:
+        path = "/api/v1/namespaces/default/pods"
+        source = Source(client, path, headers, True, lambda: asked.append(1))
+        with pytest.raises(Refusal) as refused:
+            await source.version()
+        assert (refused.value.code, refused.value.may_pass, asked) == (503, True, [1])
+        await place.apply()
+        assert await source.version() > 0
+        deployments = Source(client, "/apis/apps/v1/deployments", headers, True)
+        with pytest.raises(Refusal) as refused:
+            await deployments.version()
+        assert refused.value.code == 403
