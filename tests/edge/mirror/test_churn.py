@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.kube.client import path_of
 from actors.kube.filters import EVERYTHING
+from actors.kube.resource import path_of
 from actors.kube.watchcache import TooOld, see
 from edge.mirror import Mirror
 from tests.actors.until import until
