@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from actors.kube.resource import Resource
-from actors.kube.serve.api import Hooks, RequestInfo, ServeSettings, WriteResult
+from actors.kube.serve.api import Hooks, ServeSettings
 from actors.kube.serve.api import Source as ReadSource
 from actors.kube.serve.app import WATCHES, build_app
 from actors.kube.serve.server import Server, start_server
-from actors.kube.status_errors import ApiError
 from actors.kube.watchcache import CacheSettings, WatchCache
 from bus import subjects
 from bus.api import Message, Subscription
@@ -33,6 +34,7 @@ from edge.hub.documents import Documents
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.gets import Gets
 from edge.hub.kinds import Kinds
+from edge.hub.later import Later, NodeObjects
 from edge.hub.local import LocalObjects
 from edge.hub.requests import NodeRequests
 from edge.hub.sitekey import SiteKey
@@ -42,9 +44,12 @@ from edge.hub.way import Way, Ways, WaySettings
 from edge.hub.writes import Writes
 from edge.metrics import follower_figures
 from edge.mirror import Mirrors, MirrorSettings
+from edge.offline import Offline, OfflineSettings
 
 SITE_KEY = "cloud.pub"
 DISK = "cache.db"  # in the node's state directory
+QUEUE = "writes.db"
+SHOWN_REPORTS = 20  # in the status; the log and the queue's file have the rest
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
 
 
@@ -67,19 +72,6 @@ class HubActorSettings:
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
 
 
-class NoOffline:
-    def has_pending(self, resource: Resource, key: str) -> bool:
-        return False
-
-    def shown(self, resource: Resource, key: str) -> bytes | None:
-        return None
-
-    async def write(
-        self, info: RequestInfo, body: bytes, content_type: str, identity: str, component: str
-    ) -> WriteResult:
-        raise ApiError(503, "ServiceUnavailable", "not yet")
-
-
 def _as_it_is(_asked: Asked, source: ReadSource) -> ReadSource:
     return source
 
@@ -98,7 +90,13 @@ class Hub(Actor[HubActorSettings]):
         self._disk = DiskCache(context.state / DISK, settings.disk, log=context.log)
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
-        self._offline = NoOffline()
+        queue_settings = OfflineSettings(node=context.node)
+        self._objects = NodeObjects(lambda: self._mirrors)
+        self._queue = Offline(
+            context.state / QUEUE, queue_settings, self._objects, context.clock.wall,
+            log=context.log,
+        )  # fmt: skip
+        self._later = Later(self._queue, self._objects)
         self._site_key = SiteKey(context.state / SITE_KEY, context.log)
         own = StreamClient(self._cloud, context.site, context.node, settings.stream)
         self._ways = Ways(own, self._borrowed(), context.log, settings.way, context.clock.monotonic)
@@ -107,7 +105,7 @@ class Hub(Actor[HubActorSettings]):
         )
         self._mirrors = Mirrors(
             self._ways, self._disk, self._mirror_settings(), spawn=context.tasks.spawn,
-            log=context.log, clock=context.clock.monotonic,
+            log=context.log, clock=context.clock.monotonic, writes=self._later,
         )  # fmt: skip
         hooks = Hooks(passthrough=self._requests(), passes_discovery=lambda: True)
         self._app = build_app(self._backend, hooks, settings.serve)
@@ -149,6 +147,19 @@ class Hub(Actor[HubActorSettings]):
                 is_counter=True,
             ),
             Figure(
+                "atoll_hub_writes_waiting",
+                "Writes that wait for the API server",
+                lambda: {what: float(count) for what, count in self._queue.pending.items()},
+                "what",
+            ),
+            Figure(
+                "atoll_hub_offline_writes",
+                "What became of writes that came while the API server could not be asked",
+                lambda: {what: float(count) for what, count in self._queue.counts.items()},
+                "what",
+                is_counter=True,
+            ),
+            Figure(
                 "atoll_hub_fenced_messages",
                 "Messages of a replaced coordinator, refused",
                 one(lambda: self._guard.refused),
@@ -158,10 +169,12 @@ class Hub(Actor[HubActorSettings]):
 
     async def on_start(self) -> None:
         await self._disk.start(self.context.tasks.spawn)
+        await self._queue.start()
         self._ticks = await self._guarded().subscribe(subjects.POOL_FEEDS.tick, self._on_pool_tick)
         await self._feeds.start()
         await self._ways.start(self.context.tasks.spawn, self._site_key)
         self._mirrors.start()
+        self.context.tasks.spawn("replay", self._later.run(self._ways, self._uplink))
         self.context.tasks.spawn("sources", self._follow_best_source())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
         self.context.log.info("serves the Kubernetes API on {}", self.url)
@@ -179,6 +192,7 @@ class Hub(Actor[HubActorSettings]):
         await self._mirrors.close()
         await self._ways.stop()
         await self._feeds.stop()
+        await self._queue.stop()
         await self._disk.close()
 
     @property
@@ -204,14 +218,14 @@ class Hub(Actor[HubActorSettings]):
     def _requests(self) -> NodeRequests:
         serve = self.settings.serve
         documents = Documents(self._uplink, self._disk, serve, self.context.clock.wall)
-        local = LocalObjects(self._mirrors, self._backend.feed, self._disk, self._offline.shown)
+        local = LocalObjects(self._mirrors, self._backend.feed, self._disk, self._queue)
         return NodeRequests(
             lambda: Policy(self.settings.identities, self.settings.components),
             Kinds(documents.ask, self.context.clock.monotonic, self.context.log),
             self._mirrors,
             documents,
             Gets(self._uplink, local, serve, _as_it_is, lambda _asked, raw: raw),
-            Writes(self._uplink, local, self._offline, serve),
+            Writes(self._uplink, local, self._later, serve),
             self._uplink,
             _as_it_is,
         )
@@ -281,6 +295,8 @@ class Hub(Actor[HubActorSettings]):
             "lender": self._ways.lender,
             "streams": self._ways.open_streams,
             "mirrors": self._mirrors.status(),
+            "writes": dict(self._queue.pending),
+            "not_replayed": msgspec.to_builtins(self._queue.reports()[-SHOWN_REPORTS:]),
             "resuming": self._uplink.resuming,
             "problems": {
                 name: dict(follower.core.problems)

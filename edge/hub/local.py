@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from actors.kube.resource import Resource
 from actors.kube.serve.api import Source
@@ -25,8 +26,11 @@ class Known:
     warning: str | None  # what its reader must be told
 
 
-Pending = Callable[[Resource, str], bytes | None]
-"""The object as written here and not yet replayed; None if there is no such write."""
+class Written(Protocol):
+    """What is needed of `edge.offline.Offline`."""
+
+    def is_written(self, resource: Resource, key: str) -> bool: ...
+    def written(self, resource: Resource, key: str) -> bytes | None: ...
 
 
 class LocalObjects:
@@ -35,18 +39,18 @@ class LocalObjects:
         mirrors: Mirrors,
         feed: Callable[[Resource], Source | None],
         disk: DiskCache,
-        pending: Pending,
+        written: Written,
     ) -> None:
         self._mirrors = mirrors
         self._feed = feed
         self._disk = disk
-        self._pending = pending
+        self._written = written
 
     async def find(self, asked: Asked) -> Known | None:
         """None: nothing is known, which is not the same as that there is no such object."""
-        written = self._pending(asked.resource, asked.key)
-        if written is not None:
-            return Known(written, "written here, not yet at the API server")
+        if self._written.is_written(asked.resource, asked.key):
+            raw = self._written.written(asked.resource, asked.key)
+            return Known(raw, "written here, not yet at the API server")
         source = self.followed(asked)
         if source is not None:
             entry = source.cache.get(asked.key)

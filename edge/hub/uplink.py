@@ -110,6 +110,13 @@ class Uplink:
         headers = (("Accept", accept), ("User-Agent", "atoll-hub"))
         return await self._whole(Request("GET", path, headers, identity), b"")
 
+    async def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, identity: str
+    ) -> tuple[int, bytes]:
+        """For writes that were queued: implements `edge.offline.Upstream`. Raises as `whole`."""
+        whole = await self._whole(Request(method, path, tuple(headers.items()), identity), body)
+        return whole.status, whole.body
+
     async def _whole(self, asked: Request, body: bytes) -> Whole:
         async with AsyncExitStack() as stack:
             answer = await self._open(stack, asked, body)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from actors.kube.brief import BRIEF, is_marked
-from actors.kube.serve.api import RequestInfo, ServeSettings, WriteResult
+from actors.kube.serve.api import ServeSettings
 from actors.kube.serve.app import API
 from actors.kube.serve.negotiate import View, negotiate
 from edge.hub.documents import respond
@@ -14,25 +14,16 @@ from edge.hub.gets import JSON, item_of
 from edge.hub.resume import version_of
 from edge.hub.uplink import SEEN_SECONDS, Unreachable, Uplink, Whole
 from edge.mirror.brief import whole_of
+from edge.mirror.scope import TOKEN
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from actors.kube.resource import Resource
     from edge.hub.asked import Asked
+    from edge.hub.later import Later
     from edge.hub.local import LocalObjects
 
 _ONE_OBJECT = frozenset({"create", "update", "patch"})
-
-
-class Offline(Protocol):
-    """What is needed of `edge.offline.Offline`."""
-
-    def has_pending(self, resource: Resource, key: str) -> bool: ...
-
-    async def write(
-        self, info: RequestInfo, body: bytes, content_type: str, identity: str, component: str
-    ) -> WriteResult: ...
 
 
 class Writes:
@@ -43,19 +34,25 @@ class Writes:
     """
 
     def __init__(
-        self, uplink: Uplink, local: LocalObjects, offline: Offline, settings: ServeSettings
+        self,
+        uplink: Uplink,
+        local: LocalObjects,
+        later: Later,
+        settings: ServeSettings,
     ) -> None:
         self._uplink = uplink
         self._local = local
-        self._offline = offline
+        self._later = later
         self._settings = settings
 
     async def __call__(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """Raises ApiError."""
-        if not asked.is_kept:
+        if not asked.is_kept or asked.identity.startswith(TOKEN):
             return await self._uplink(request, asked.info)
-        if self._offline.has_pending(asked.resource, asked.key):
+        if self._later.has_pending(asked):
             return await self._here(request, asked)
+        if is_token(asked):
+            return await self._or_here(request, asked, self._token(request, asked))
         if asked.info.verb not in _ONE_OBJECT or not asked.is_whole:
             return await self._or_here(request, asked, self._uplink(request, asked.info))
         return await self._or_here(request, asked, self._through(request, asked))
@@ -71,7 +68,16 @@ class Writes:
         return await self._here(request, asked)
 
     async def _here(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        return await request.app[API].write(request, asked.info, _Later(self._offline, asked))
+        writer = await self._later.writer(asked, self._local)
+        return await request.app[API].write(request, asked.info, writer)
+
+    async def _token(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        """A service account's: the last unexpired one is there when nobody can be asked."""
+        body = await request.read()
+        whole = await self._uplink.whole(request, body, JSON)
+        if whole.status == 201:
+            await self._later.remember_token(asked, body, request.content_type, whole.body)
+        return await respond(request, whole, self._settings)
 
     async def _through(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         body = await request.read()
@@ -109,14 +115,6 @@ class Writes:
         return Whole(whole.status, whole.headers, raw)
 
 
-class _Later:
-    """Implements `actors.kube.serve.api.Writer`: the queue, for one request."""
-
-    def __init__(self, offline: Offline, asked: Asked) -> None:
-        self._offline = offline
-        self._asked = asked
-
-    async def write(self, info: RequestInfo, body: bytes, content_type: str) -> WriteResult:
-        """Raises ApiError: why it cannot be done later."""
-        asked = self._asked
-        return await self._offline.write(info, body, content_type, asked.identity, asked.component)
+def is_token(asked: Asked) -> bool:
+    info = asked.info
+    return (info.plural, info.subresource, info.verb) == ("serviceaccounts", "token", "create")

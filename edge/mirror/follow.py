@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from actors.kube.watchcache import WatchCache
@@ -24,15 +24,27 @@ class AskAnew(Exception):
     """What came does not fit to what is held: the stream has to begin anew, with a list."""
 
 
+Shown = Callable[[str, bytes | None], bytes | None]
+"""(key, object as told, None: gone) -> what is to be shown of it."""
+
+
+def as_told(_key: str, raw: bytes | None) -> bytes | None:
+    return raw
+
+
 class Follow:
     """Keeps `items`, as the source told them, and a cache, which may have been revised since.
+
+    `shown` is told of each object before the cache shows it, and says what it is to show: what was
+    written here, and is not yet there, does not flicker.
 
     Where a list's version, or an object in it, is older than what is held, the API server's history
     went back: the cache is reset, so that its clients list anew.
     """
 
-    def __init__(self, cache: WatchCache) -> None:
+    def __init__(self, cache: WatchCache, shown: Shown = as_told) -> None:
         self.cache = cache
+        self._shown = shown
         self.items: dict[str, Item] = {}
         self.is_live = False  # silence means that nothing happens
         self.stale = ""  # why not
@@ -128,7 +140,7 @@ class Follow:
         changes = self._decoded(said.ops)
         if changes:
             self._keep(changes)
-            self.cache.apply(changes, said.version)
+            self.cache.apply(self._visible(changes), said.version)
         else:
             self.cache.advance(said.version)
         return Step(changes)
@@ -147,14 +159,21 @@ class Follow:
         self._keep(changes)
         self.must_list = self._has_gone_back = False
         self._doubted.clear()
+        visible = self._visible(changes)
         if not self.cache.filled:
-            self.cache.replace(self.items, said.version)
+            items = {
+                put.key: Item(put.version, put.data) for put in visible if put.data is not None
+            }
+            self.cache.replace(items, said.version)
             return Step(changes, is_whole=True)
         if went_back:
-            self.cache.reset(changes, said.version)
+            self.cache.reset(visible, said.version)
             return Step(changes, is_whole=True, went_back=True)
-        self.cache.apply(changes, said.version, exact=False)
+        self.cache.apply(visible, said.version, exact=False)
         return Step(changes)
+
+    def _visible(self, changes: Iterable[Change]) -> list[Change]:
+        return [Change(key, version, self._shown(key, raw)) for key, version, raw in changes]
 
     def _is_other(self, version: int, puts: Iterable[Change]) -> bool:
         """Whether a list is of another history than what is held."""

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf, isinf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from actors.backoff import Backoff, RestartPolicy
+from actors.kube.filters import make_filter
+from actors.kube.resource import Resource
+from actors.kube.selectors import parse_fields, parse_labels
 from actors.kube.status_errors import ApiError, service_unavailable
-from actors.kube.watchcache import CacheSettings, WatchCache
+from actors.kube.watchcache import CacheSettings, Entry, WatchCache
 from bus.clock import awake_time
 from bus.errors import BusDown, BusError, DecodeError
+from bus.feed.types import Change
 from bus.mirror import HEADER, WENT_BACK, Failed, Frames, encode_ask, fits
 from bus.stream import Answering, Request, Streams
 from edge.hub.progress import Progress
-from edge.mirror.follow import AskAnew, Follow
+from edge.mirror.follow import AskAnew, Follow, as_told
 from edge.mirror.keeping import Keeper, MirrorDisk
 from edge.mirror.scope import TOKEN, Scope
 
@@ -49,6 +54,16 @@ class MirrorSettings:
     )
 
 
+class LocalWrites(Protocol):
+    """What was written here and is not yet at the API server."""
+
+    def shown(self, resource: Resource, key: str, raw: bytes | None) -> bytes | None:
+        """What to show of an object, now that the API server tells `raw` (None: it is gone)."""
+
+    def views(self, resource: Resource) -> Iterable[tuple[str, bytes | None]]:
+        """All objects that look otherwise than the API server told last, by key."""
+
+
 class MirrorCache(WatchCache):
     """That tells whether anybody waits for its events."""
 
@@ -74,6 +89,7 @@ class Mirror:
         spawn: Spawn,
         log: Logger,
         clock: Callable[[], float] = awake_time,
+        writes: LocalWrites | None = None,
     ) -> None:
         self.scope = scope
         self.cache = MirrorCache(scope.resource, settings.cache)
@@ -87,7 +103,9 @@ class Mirror:
         self._spawn = spawn
         self._log = log
         self._clock = clock
-        self._follow = Follow(self.cache)
+        self._writes = writes
+        shown = as_told if writes is None else partial(writes.shown, scope.resource)
+        self._follow = Follow(self.cache, shown)
         self._keeper = Keeper(disk, scope, log)
         self._backoff = Backoff(settings.pauses)
         self._task: asyncio.Task[None] | None = None
@@ -173,6 +191,39 @@ class Mirror:
     def is_watched(self) -> bool:
         return self._holders > 0 or self.cache.is_watched
 
+    # -- what is written here ---------------------------------------------------------------------
+
+    def revise(self, key: str, raw: bytes | None) -> None:
+        """Show this object so from now on, until the API server tells of it; None: not at all.
+
+        An object that is not in the scope is not shown.
+        """
+        if not self.cache.filled:
+            return
+        held = self.cache.get(key)
+        version = held.version if held is not None else self.cache.version
+        shown = raw if raw is not None and self._selects(Entry(key, version, raw)) else None
+        self.cache.revise([Change(key, version, shown)])
+
+    def restore(self, key: str) -> None:
+        """Show again what the API server told last."""
+        told = self._follow.items.get(key)
+        self.cache.restore([key])
+        self.revise(key, told.data if told is not None else None)
+
+    def _selects(self, entry: Entry) -> bool:
+        scope = self.scope
+        labels, fields = parse_labels(scope.labels), parse_fields(scope.fields)
+        chosen = make_filter(
+            scope.resource, self.cache.reader, scope.namespace, labels=labels, fields=fields
+        )
+        return chosen.matches(entry, self.cache.reader)
+
+    def _show_writes(self) -> None:
+        if self._writes is not None:
+            for key, raw in self._writes.views(self.scope.resource):
+                self.revise(key, raw)
+
     # -- life -------------------------------------------------------------------------------------
 
     @property
@@ -219,6 +270,7 @@ class Mirror:
         self._is_loaded = True
         if view is not None:
             self._follow.restore(view.items, view.version)
+            self._show_writes()
             self._heard = self._clock() - view.age
             self.progress.moved()
 
@@ -267,6 +319,8 @@ class Mirror:
     def _take(self, said: Any) -> None:
         before, was_filled = self.cache.version, self.cache.filled
         step = self._follow.take(said)
+        if step.is_whole:
+            self._show_writes()
         if step.went_back:
             self._log.warning("{} went back to version {}", self.scope, self.cache.version)
         if step.is_whole or step.changes or self.cache.version != before:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from actors.kube.resource import Resource
 from bus.clock import awake_time
 from bus.stream import Streams
 from edge.mirror.keeping import MirrorDisk
-from edge.mirror.mirror import Headers, Mirror, MirrorSettings, Spawn
+from edge.mirror.mirror import Headers, LocalWrites, Mirror, MirrorSettings, Spawn
 from edge.mirror.scope import Scope
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Mirrors:
         spawn: Spawn,
         log: Logger,
         clock: Callable[[], float] = awake_time,
+        writes: LocalWrites | None = None,
     ) -> None:
         self.settings = settings or MirrorSettings()
         self.dropped = 0
@@ -41,6 +43,7 @@ class Mirrors:
         self._spawn = spawn
         self._log = log
         self._clock = clock
+        self._writes = writes
         self._mirrors: dict[tuple[str, ...], Mirror] = {}  # least recently used first
         self._closing: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -80,6 +83,10 @@ class Mirrors:
         found = [m for m in self._mirrors.values() if m.scope.covers(scope) and m.cache.filled]
         return max(found, key=lambda m: (m.is_live, -m.age()), default=None)
 
+    def of(self, resource: Resource) -> list[Mirror]:
+        """Whoever reads it, by whatever selectors."""
+        return [m for m in self._mirrors.values() if m.scope.resource.name == resource.name]
+
     @property
     def all(self) -> Mapping[tuple[str, ...], Mirror]:
         return self._mirrors
@@ -116,6 +123,7 @@ class Mirrors:
             spawn=self._spawn,
             log=self._log,
             clock=self._clock,
+            writes=self._writes,
         )
 
     def _make_room(self) -> bool:
