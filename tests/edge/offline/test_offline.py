@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ from tests.edge.offline.worlds import (
     widget,
     write,
 )
-
 
 B = builtin
 
@@ -139,7 +137,7 @@ async def test_a_dry_run_is_answered_only(tmp_path: Path, known: Known) -> None:
 
 async def test_nonsense_is_refused(tmp_path: Path, known: Known) -> None:
     async with opened(tmp_path / "q.db", known) as offline:
-        for name, body, code in (
+        patches: list[tuple[str, Any, int]] = [
             ("nobody", {"status": {}}, 404),
             ("p1", b"{", 400),
             ("p1", [], 400),
@@ -152,13 +150,15 @@ async def test_nonsense_is_refused(tmp_path: Path, known: Known) -> None:
             ("p1", {"metadata": {"namespace": "other"}}, 400),
             ("p1", {"metadata": {"uid": "another"}}, 409),
             ("p1", {"metadata": {"resourceVersion": "9"}}, 409),
-        ):
+        ]
+        for name, body, code in patches:
             await fails(offline, code, "patch", B.PODS, name, body, subresource="status")
-        for body, code in (
+        updates: list[tuple[Any, int]] = [
             ({"metadata": {"name": "p1"}, "kind": "Pid"}, 400),
             ({"metadata": {"name": "p1", "resourceVersion": "9"}}, 409),
             ({"metadata": []}, 400),
-        ):
+        ]
+        for body, code in updates:
             await fails(offline, code, "update", B.PODS, "p1", body, subresource="status")
         await fails(offline, 415, "patch", B.PODS, "p1", {}, content_type="text/plain")
         await fails(offline, 404, "delete", B.PODS, "nobody", component="kubelet")
@@ -361,15 +361,17 @@ async def test_the_oldest_events_go_first_and_are_counted(tmp_path: Path, known:
         assert offline.pending["events"] == 3
 
 
-@pytest.mark.parametrize("bound", [{"max_entries": 3}, {"max_bytes": 5_000}])
+@pytest.mark.parametrize(
+    "settings",
+    [OfflineSettings(node=NODE, max_entries=3), OfflineSettings(node=NODE, max_bytes=5_000)],
+)
 async def test_status_is_never_dropped_and_what_does_not_fit_is_refused(
-    tmp_path: Path, bound: dict[str, int]
+    tmp_path: Path, settings: OfflineSettings
 ) -> None:
     known = Known()
     names = [f"p{number}" for number in range(20)]
     for name in names:
         known.put(B.PODS, pod(name))
-    settings = dataclasses.replace(OfflineSettings(node=NODE), **bound)
     async with opened(tmp_path / "q.db", known, settings) as offline:
         await write(offline, "create", B.EVENTS, "", event())
         done = []
