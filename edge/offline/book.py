@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.kube.status_errors import ApiError
 from edge.offline.chain import Chain, Edit
-from edge.offline.entry import Entry, decoded, encoded, meta_of, uid_of
+from edge.offline.entry import Entry, decoded, encoded, meta_of, uid_of, version_of
 from edge.offline.merge import Object
 from edge.offline.reports import Report
 from edge.offline.settings import OfflineSettings
 
 Place = tuple[str, str]  # Resource.name, key
-_MOST_SETTLED = 4096
+_MOST_SETTLED = 1024
+_AWAITED = 600.0  # seconds; nobody may follow the object
+_BEHIND = 30.0  # seconds that one watch may be behind another
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What the API server made of a replayed write, until the object comes by watch as well."""
+    """What the API server made of a replayed write, until the object comes by watch as well.
+
+    Once it `is_there` it is kept a little longer, for the watches that are behind.
+    """
 
     view: bytes | None
     version: int
     uid: str
+    until: float  # seconds since 1970
+    is_there: bool = False
 
     def shows(self, raw: bytes | None) -> tuple[bytes | None, bool]:
         """What to show when the cloud tells `raw`; and whether it is as far as we are."""
@@ -38,15 +45,11 @@ class Settled:
         return (raw, True) if version_of(obj) >= self.version else (self.view, False)
 
 
-def settled(answer: Object | None, uid: str = "") -> Settled:
+def settled(answer: Object | None, uid: str, now: float) -> Settled:
+    until = now + _AWAITED
     if answer is None:
-        return Settled(None, 0, uid)
-    return Settled(encoded(answer), version_of(answer), uid_of(answer))
-
-
-def version_of(obj: Object) -> int:
-    text = str(meta_of(obj).get("resourceVersion", ""))
-    return int(text) if text.isdecimal() else 0
+        return Settled(None, 0, uid, until)
+    return Settled(encoded(answer), version_of(answer), uid_of(answer), until)
 
 
 class Book:
@@ -97,6 +100,28 @@ class Book:
         self.settled.move_to_end(place)
         while len(self.settled) > _MOST_SETTLED:
             self.settled.popitem(last=False)
+
+    def awaited(self, place: Place, now: float) -> Settled | None:
+        """What was replayed and has not come by watch yet."""
+        found = self._settled(place, now)
+        return found if found is not None and not found.is_there else None
+
+    def _settled(self, place: Place, now: float) -> Settled | None:
+        found = self.settled.get(place)
+        if found is not None and found.until <= now:
+            del self.settled[place]
+            return None
+        return found
+
+    def told(self, place: Place, raw: bytes | None, now: float) -> bytes | None:
+        """The cloud tells of an object of which nothing waits: what to show."""
+        found = self._settled(place, now)
+        if found is None:
+            return raw
+        visible, is_there = found.shows(raw)
+        if is_there and not found.is_there:
+            self.settled[place] = replace(found, until=now + _BEHIND, is_there=True)
+        return visible
 
     def in_order(self) -> list[Entry]:
         """Of replay."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from edge.offline.entry import Entry, Kind, decoded, encoded
+from edge.offline.entry import Entry, Kind, decoded, encoded, uid_of, version_of
 from edge.offline.merge import Object
 from edge.offline.plan import rebase, shown
 
@@ -39,6 +39,13 @@ class Chain:
 
     def with_edit(self, edit: Edit, view: Object | None) -> Chain:
         return Chain(edit.entries, _encoded(view))
+
+    def is_ahead_of(self, server: Object) -> bool:
+        """Whether the entries rest on a newer state of the same object."""
+        held = ground(self.entries)
+        if held is None or uid_of(held) != uid_of(server):
+            return False
+        return version_of(server) < version_of(held)
 
     def on(self, server: Object | None) -> tuple[Chain, tuple[Entry, ...]]:
         """On top of the cloud's newer object; and the entries that changed by that."""

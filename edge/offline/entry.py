@@ -101,6 +101,11 @@ def uid_of(obj: Mapping[str, Any]) -> str:
     return str(meta_of(obj).get("uid", NO_UID))
 
 
+def version_of(obj: Object) -> int:
+    text = str(meta_of(obj).get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0
+
+
 def meta_of(obj: Mapping[str, Any]) -> Object:
     metadata = obj.get("metadata")
     return metadata if isinstance(metadata, dict) else {}

@@ -105,21 +105,21 @@ class Offline:
     def is_written(self, resource: Resource, key: str) -> bool:
         """Whether `written` knows better than what the cloud told last."""
         place = (resource.name, key)
-        return place in self._book.chains or place in self._book.settled
+        return place in self._book.chains or self._book.awaited(place, self._clock()) is not None
 
     def written(self, resource: Resource, key: str) -> bytes | None:
         """The object as written here; None: it was deleted here, or see `is_written`."""
         place = (resource.name, key)
         if (chain := self._book.chains.get(place)) is not None:
             return chain.view
-        settled = self._book.settled.get(place)
+        settled = self._book.awaited(place, self._clock())
         return settled.view if settled is not None else None
 
     def views(self, resource: Resource) -> list[tuple[str, bytes | None]]:
         """What `written` says, of all objects of a resource for which `is_written`, by key."""
         places = [*self._book.chains, *self._book.settled]
         keys = dict.fromkeys(key for name, key in places if name == resource.name)
-        return [(key, self.written(resource, key)) for key in keys]
+        return [(k, self.written(resource, k)) for k in keys if self.is_written(resource, k)]
 
     @property
     def pending(self) -> Mapping[str, int]:
@@ -145,17 +145,13 @@ class Offline:
         place = (resource.name, key)
         if place in self._book.chains:
             return self._rebased(place, raw)
-        found = self._book.settled.get(place)
-        if found is None:
-            return raw
-        visible, is_there = found.shows(raw)
-        if is_there:
-            del self._book.settled[place]
-        return visible
+        return self._book.told(place, raw, self._clock())
 
     def _rebased(self, place: Place, raw: bytes | None) -> bytes | None:
         chain = self._book.chains[place]
         server = decoded(raw) if raw is not None else None
+        if server is not None and chain.is_ahead_of(server):
+            return chain.view  # of a watch that is behind another
         if (lock := self._locks.get(place)) is not None and lock.locked():
             self._told[place] = raw  # once the write is done
             visible = fold(chain.entries, server)
@@ -208,7 +204,7 @@ class Offline:
 
     def _held(self, place: Place, resource: Resource) -> Object | None:
         chain = self._book.chains.get(place)
-        settled = self._book.settled.get(place)
+        settled = self._book.awaited(place, self._clock())
         if chain is not None:
             raw = chain.view
         elif settled is not None:

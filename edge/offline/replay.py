@@ -303,7 +303,7 @@ class Replay:
             if not done.is_known:
                 self._offline.restore(entry)
                 return
-            book.settle(place, settled(answer, entry.uid))
+            book.settle(place, settled(answer, entry.uid, self._clock()))
             self._offline.show(entry, book.settled[place].view)
             return
         chain = Chain(entries, None)

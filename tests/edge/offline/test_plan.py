@@ -54,7 +54,7 @@ def served(server: Object, call: Call, resource: Resource) -> Object:
     for name in ("uid", "resourceVersion"):
         assert call.body["metadata"].get(name, meta[name]) == meta[name]
     if call.content_type == MERGE_PATCH:
-        new = merge_patch(server, call.body)
+        new: Object = merge_patch(server, call.body)
     else:
         types = types_of(resource)
         new = strategic_merge(types.definitions, types.schema, server, call.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from actors.kube import builtin
 from edge.offline import REASON, Offline, OfflineSettings
+from edge.offline.entry import encoded
 from tests.edge.offline.worlds import (
     MERGE,
     NODE,
@@ -68,6 +70,35 @@ async def test_after_replay_nothing_flickers_back(tmp_path: Path, known: Known) 
         assert phases == [True] * len(phases)
         assert known.revised == {}
         assert not offline.is_written(B.PODS, "default/p1")
+        # Another watch, which is behind the first.
+        late = offline.on_server_object(B.PODS, "default/p1", encoded(pod(version=11)))
+        assert late is not None
+        assert b"Running" in late
+
+
+async def test_a_watch_that_is_behind_does_not_bring_back_the_past(
+    tmp_path: Path, known: Known
+) -> None:
+    async with opened(tmp_path / "q.db", known) as offline:
+        await patch_status(offline, B.NODES, NODE, {"phase": "x"})
+        newer = node(version=12)
+        newer["spec"]["unschedulable"] = True
+        known.tell(offline, B.NODES, NODE, newer)
+        known.tell(offline, B.NODES, NODE, node(version=11))
+        assert known.read(B.NODES, NODE)["spec"]["unschedulable"]
+
+
+async def test_what_nobody_follows_is_forgotten(tmp_path: Path, known: Known) -> None:
+    clock = Clock()
+    async with opened(tmp_path / "q.db", known, clock=clock) as offline:
+        await patch_status(offline, B.PODS, "p1", {"phase": "Running"})
+        await offline.replay(Scripted([(200, running(12))]))
+        assert offline.is_written(B.PODS, "default/p1")
+        clock.now += 600.0
+        assert not offline.is_written(B.PODS, "default/p1")
+        # And a cluster that was restored from a backup is believed.
+        raw = encoded(pod(version=3))
+        assert offline.on_server_object(B.PODS, "default/p1", raw) == raw
 
 
 async def test_after_a_delete_the_pod_does_not_come_back(tmp_path: Path, known: Known) -> None:
@@ -248,7 +279,7 @@ async def test_an_object_that_is_gone(tmp_path: Path, known: Known) -> None:
 async def test_a_write_during_its_replay_is_not_lost(tmp_path: Path, known: Known) -> None:
     async with opened(tmp_path / "q.db", known) as offline:
         await patch_status(offline, B.PODS, "p1", {"phase": "Running"})
-        tasks = []
+        tasks: list[asyncio.Task[Any]] = []
 
         def meanwhile() -> None:
             upstream.on_request = None
