@@ -7,16 +7,40 @@ valid, so one look at a file shows its contradictions together with its other pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
 from itertools import combinations
 from typing import Any
 
-from configs.schema import Api, BusServer, CloudLink, Feeds, Leases, Node, PoolBus, Section
+from configs.schema import (
+    Api,
+    BusServer,
+    CloudLink,
+    Feeds,
+    FilterRule,
+    HubSettings,
+    Leases,
+    Node,
+    PatchOperation,
+    PoolBus,
+    Section,
+)
 from configs.source import Location
 from configs.units import format_duration, format_size, is_loopback, split_address
 
 Finding = tuple[Location, str]
 Rule = Callable[..., Iterator[Finding]]
 
+FILTERS = "atoll.filters"
+"""The entry point group of Python filters."""
+
+_IDENTITY = (
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/metadata/uid",
+    "/metadata/resourceVersion",
+)
 _WILDCARDS = {"0.0.0.0", "::", ""}
 
 
@@ -103,6 +127,49 @@ def _pool_bus(bus: PoolBus, nodes: tuple[Node, ...]) -> Iterator[Finding]:
             yield ("nodes", index, "listen"), f"{node.listen} is already taken by bus.listen"
 
 
+def _filters(hub: HubSettings) -> Iterator[Finding]:
+    where = ("hub", "filters")
+    offered = (
+        sorted(each.name for each in entry_points(group=FILTERS)) if hub.filters.python else []
+    )
+    for index, name in enumerate(hub.filters.python):
+        if name not in offered:
+            known = f"installed: {', '.join(offered)}" if offered else "none is installed"
+            reason = f'no package offers "{name}" as entry point of "{FILTERS}"; {known}'
+            yield (*where, "python", index), reason
+    first: dict[str, int] = {}
+    for index, rule in enumerate(hub.filters.rules):
+        before = first.setdefault(rule.name, index)
+        if before != index:
+            yield (*where, "rules", index, "name"), f"{rule.name} is already rules[{before}]"
+        yield from _rule((*where, "rules", index), rule)
+
+
+def _rule(where: Location, rule: FilterRule) -> Iterator[Finding]:
+    if rule.action == "patch" and not rule.patch:
+        yield (*where, "action"), "patch needs the key patch: a list of operations"
+    if rule.action != "patch" and rule.patch:
+        yield (*where, "patch"), f"is of use only with action patch; not {rule.action}"
+    for index, operation in enumerate(rule.patch):
+        yield from _operation((*where, "patch", index), operation)
+
+
+def _operation(where: Location, operation: PatchOperation) -> Iterator[Finding]:
+    needs = "from" if operation.op in ("move", "copy") else "value"
+    given = {"from": operation.source is not None, "value": "value" in operation.model_fields_set}
+    if operation.op != "remove" and not given[needs]:
+        yield where, f"{operation.op} needs {needs}"
+    changed = [operation.path] if operation.op != "test" else []
+    if operation.op == "move" and operation.source:
+        changed.append(operation.source)
+    for path in changed:
+        if any(f"{fixed}/".startswith(f"{path.rstrip('/')}/") for fixed in _IDENTITY):
+            yield (
+                (*where, "path"),
+                f"{path} holds what makes it this object: {', '.join(_IDENTITY)}",
+            )
+
+
 def _is_set(section: Section, key: str) -> bool:
     return key in section.model_fields_set and getattr(section, key) is not None
 
@@ -125,4 +192,5 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("cloud",), _cloud_link),
     (("nodes",), _nodes),
     (("bus", "nodes"), _pool_bus),
+    (("hub",), _filters),
 )

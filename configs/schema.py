@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
+from configs.conditions import check_condition
+from configs.selectors import check_selector
 from configs.units import Address, BusUrl, Bytes, FilePath, Name, Seconds
 
 LIVE = "x-live"  # in a field's JSON schema: true where an edit needs no restart
@@ -162,6 +171,100 @@ class HubCache(Section):
     `-name: []` is not. What a node needs to start its pods, and the usual network agents."""
 
 
+FilterName = Literal[
+    "masterservice",
+    "forwardkubesvctraffic",
+    "serviceenvupdater",
+    "inclusterconfig",
+    "servicetopology",
+    "discardcloudservice",
+    "nodeportisolation",
+    "hostnetworkpropagation",
+]
+"""The built-in filters; `edge/filters` says what each does and for whom."""
+
+
+class PatchOperation(Section):
+    """One operation of a JSON patch (RFC 6902)."""
+
+    op: Annotated[
+        Literal["add", "remove", "replace", "move", "copy", "test"],
+        Field(json_schema_extra={LIVE: True}),
+    ]
+    """What to do; a `test` that fails leaves the object as it is."""
+    path: Annotated[str, Field(pattern="^/", json_schema_extra={LIVE: True})]
+    """Where: a JSON pointer, as "/metadata/annotations/example.com~1note"."""
+    source: Annotated[
+        str | None, Field(alias="from", pattern="^/", json_schema_extra={LIVE: True})
+    ] = None
+    """From where, for `move` and `copy`."""
+    value: Annotated[Any, Field(json_schema_extra={LIVE: True})] = None
+    """What, for `add`, `replace` and `test`."""
+
+
+class RuleMatch(Section):
+    """Which objects, in whose eyes. Each key left out is anything."""
+
+    components: Annotated[tuple[str, ...], Field(json_schema_extra={LIVE: True})] = ()
+    """Who asks, as his User-Agent begins: "kubelet"; `*` is everybody who says who he is."""
+    resources: Annotated[tuple[str, ...], Field(json_schema_extra={LIVE: True})] = ()
+    """As kubectl names them: plural, plural.group or plural.version.group; `*` for all."""
+    verbs: Annotated[
+        tuple[Literal["get", "list", "watch"], ...], Field(json_schema_extra={LIVE: True})
+    ] = ()
+    """A rule for `list` alone lets a watch show what the list did not."""
+    namespaces: Annotated[tuple[str, ...], Field(json_schema_extra={LIVE: True})] = ()
+    """Objects that are in no namespace do not match once some are named."""
+    labels: Annotated[
+        str, AfterValidator(check_selector), Field(json_schema_extra={LIVE: True})
+    ] = ""
+    """A label selector, as kubectl's: "app=web,tier in (a,b),!canary"."""
+
+
+class FilterRule(Section):
+    """What some components see otherwise than it is."""
+
+    name: Name
+    """For messages and figures; unique."""
+    match: RuleMatch = RuleMatch()
+    """Which objects, in whose eyes."""
+    when: Annotated[str, AfterValidator(check_condition), Field(json_schema_extra={LIVE: True})] = (
+        ""
+    )
+    """A condition in CEL on `object`, `node`, `pool` and `component`; an object for which it cannot
+    be told (see CEL's `has`) is not touched by the rule, and that is reported."""
+    action: Annotated[Literal["keep", "drop", "patch"], Field(json_schema_extra={LIVE: True})]
+    """`drop` hides the object, `patch` shows it patched, `keep` leaves it out of later rules."""
+    patch: Annotated[tuple[PatchOperation, ...], Field(json_schema_extra={LIVE: True})] = ()
+    """A JSON patch. What does not fit an object leaves it as it is, and is reported."""
+
+
+def _all_filters(value: Any) -> Any:
+    return (value,) if value == "*" else value
+
+
+class HubFilters(Section):
+    """What components see otherwise than it is. A view, no protection: whoever reads under another
+    name, or past the hub, sees everything."""
+
+    disabled: Annotated[
+        tuple[FilterName | Literal["*"], ...],
+        BeforeValidator(_all_filters),
+        Field(json_schema_extra={LIVE: True}),
+    ] = ()
+    """Built-in filters that are off; `"*"` for all."""
+    components: Annotated[
+        dict[FilterName, tuple[str, ...]], Field(json_schema_extra={LIVE: True})
+    ] = {}
+    """Built-in filter -> components it is for besides its own; `-name` is not, `*` is everybody who
+    says who he is."""
+    rules: Annotated[tuple[FilterRule, ...], Field(json_schema_extra={LIVE: True})] = ()
+    """In this order, after the built-in filters."""
+    python: Annotated[tuple[str, ...], Field(json_schema_extra={LIVE: True})] = ()
+    """Filters of installed packages, by their names in the entry point group `atoll.filters`; in
+    this order, last."""
+
+
 class HubSettings(Section):
     """What a node's hub does; the pool's section holds for all nodes."""
 
@@ -183,6 +286,8 @@ class HubSettings(Section):
     cloud's `apigate.identities` has to allow it."""
     cache: HubCache = HubCache()
     """What a hub keeps on the node's disk, for when nobody can be asked."""
+    filters: HubFilters = HubFilters()
+    """What components see otherwise than it is."""
 
 
 class Node(Section):

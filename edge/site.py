@@ -130,6 +130,8 @@ class PoolSite:
             identities=hub.identities,
             disk=DiskSettings(limit=hub.cache.size),
             components=hub.cache.components,
+            filters=hub.filters,
+            members=tuple(each.name for each in self._config.nodes),
             seed_file=self._keys[node.name].seed_file,
         )
 

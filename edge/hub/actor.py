@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,7 +15,6 @@ from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from actors.kube.resource import Resource
 from actors.kube.serve.api import Hooks, ServeSettings
-from actors.kube.serve.api import Source as ReadSource
 from actors.kube.serve.app import WATCHES, build_app
 from actors.kube.serve.server import Server, start_server
 from actors.kube.watchcache import CacheSettings, WatchCache
@@ -25,11 +24,14 @@ from bus.feed import FeedSettings
 from bus.fence import Guard, Guarded
 from bus.keys import NodeKey
 from bus.stream import StreamClient, StreamSettings
+from configs.schema import HubFilters
 from edge.cache import CacheSettings as DiskSettings
 from edge.cache import DiskCache
-from edge.hub.asked import Asked, Policy
+from edge.filters import KnownInputs
+from edge.hub.asked import Policy
 from edge.hub.backend import HubBackend
 from edge.hub.borrowed import Borrowed, Borrower
+from edge.hub.components import component_of
 from edge.hub.documents import Documents
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.gets import Gets
@@ -40,6 +42,7 @@ from edge.hub.requests import NodeRequests
 from edge.hub.sitekey import SiteKey
 from edge.hub.sources import Source, choose
 from edge.hub.uplink import Uplink
+from edge.hub.views import Views
 from edge.hub.way import Way, Ways, WaySettings
 from edge.hub.writes import Writes
 from edge.metrics import follower_figures
@@ -47,6 +50,9 @@ from edge.mirror import Mirrors, MirrorSettings
 from edge.offline import Offline, OfflineSettings
 
 SITE_KEY = "cloud.pub"
+if TYPE_CHECKING:
+    from aiohttp import web
+
 DISK = "cache.db"  # in the node's state directory
 QUEUE = "writes.db"
 SHOWN_REPORTS = 20  # in the status; the log and the queue's file have the rest
@@ -70,10 +76,8 @@ class HubActorSettings:
     way: WaySettings = field(default_factory=WaySettings)
     disk: DiskSettings = field(default_factory=DiskSettings)
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
-
-
-def _as_it_is(_asked: Asked, source: ReadSource) -> ReadSource:
-    return source
+    filters: HubFilters = field(default_factory=HubFilters)
+    members: Sequence[str] = ()  # the pool's nodes, as the site file has them
 
 
 class Hub(Actor[HubActorSettings]):
@@ -88,8 +92,12 @@ class Hub(Actor[HubActorSettings]):
         self._jitter = random.uniform(0.0, 1.0)
         self._ticks: Subscription | None = None
         self._disk = DiskCache(context.state / DISK, settings.disk, log=context.log)
+        inputs = KnownInputs(context.node, context.site, settings.members)
+        self._views = Views(settings.filters, inputs, self._has_feed, context.log)
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
-        self._backend = HubBackend(self._feeds, self._is_cut_off, lambda: self.settings.stale_after)
+        self._backend = HubBackend(
+            self._feeds, self._is_cut_off, lambda: self.settings.stale_after, self._views.shown
+        )
         queue_settings = OfflineSettings(node=context.node)
         self._objects = NodeObjects(lambda: self._mirrors)
         self._queue = Offline(
@@ -160,6 +168,13 @@ class Hub(Actor[HubActorSettings]):
                 is_counter=True,
             ),
             Figure(
+                "atoll_hub_unfiltered",
+                "Objects shown as they are because a filter failed",
+                lambda: {name: float(count) for name, count in self._views.troubles.items()},
+                "filter",
+                is_counter=True,
+            ),
+            Figure(
                 "atoll_hub_fenced_messages",
                 "Messages of a replaced coordinator, refused",
                 one(lambda: self._guard.refused),
@@ -182,6 +197,8 @@ class Hub(Actor[HubActorSettings]):
     async def on_config(self, settings: HubActorSettings) -> None:
         await super().on_config(settings)
         self._app[WATCHES].configure(settings.serve)
+        await self._views.configure(settings.filters)
+        self._app[WATCHES].dismiss(self._is_outsider)
 
     async def on_stop(self) -> None:
         self._uplink.close()
@@ -224,15 +241,19 @@ class Hub(Actor[HubActorSettings]):
             Kinds(documents.ask, self.context.clock.monotonic, self.context.log),
             self._mirrors,
             documents,
-            Gets(self._uplink, local, serve, _as_it_is, lambda _asked, raw: raw),
+            Gets(self._uplink, local, serve, self._views),
             Writes(self._uplink, local, self._later, serve),
             self._uplink,
-            _as_it_is,
+            self._views,
         )
 
     def knows_its_resources(self) -> bool:
         """Whether the catalog has come; until then reads wait (503)."""
         return self._feeds.catalog_known
+
+    def _is_outsider(self, request: web.Request, cache: WatchCache) -> bool:
+        component = component_of(request.headers.get("User-Agent", ""))
+        return self._views.is_outsider(component, cache.resource)
 
     def _making(self) -> Making:
         return Making(
@@ -244,7 +265,14 @@ class Hub(Actor[HubActorSettings]):
         )
 
     def _make_cache(self, resource: Resource) -> WatchCache:
-        return WatchCache(resource, self.settings.cache)
+        cache = WatchCache(resource, self.settings.cache)
+        self._views.follow(resource, cache)
+        return cache
+
+    def _has_feed(self, resource: Resource) -> bool:
+        return not self._feeds.catalog_known or resource.name in {
+            each.name for each in self._feeds.resources()
+        }
 
     def _guarded(self) -> Guarded:
         return Guarded(self._pool, self._guard)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from math import isinf
 
 from actors.kube.resource import Resource
-from actors.kube.serve.api import RequestInfo
+from actors.kube.serve.api import RequestInfo, Source
 from actors.kube.serve.backend import not_filled
 from actors.kube.watchcache import WatchCache
+from edge.hub.asked import check_unclaimed
+from edge.hub.components import component_of
 from edge.hub.feeds import FollowedResource, HubFeeds
 
 
@@ -46,15 +48,28 @@ class FeedSource:
         return self._followed.age > self._stale_after()
 
 
+Shown = Callable[[str, Resource, str, Source], Source]
+"""What a component may see: (component, resource, verb, source). See `edge.hub.views`."""
+
+
+def as_it_is(_component: str, _resource: Resource, _verb: str, source: Source) -> Source:
+    return source
+
+
 class HubBackend:
     """Implements `actors.kube.serve.api.ReadBackend`."""
 
     def __init__(
-        self, feeds: HubFeeds, is_cut_off: Callable[[], bool], stale_after: Callable[[], float]
+        self,
+        feeds: HubFeeds,
+        is_cut_off: Callable[[], bool],
+        stale_after: Callable[[], float],
+        shown: Shown = as_it_is,
     ) -> None:
         self._feeds = feeds
         self._is_cut_off = is_cut_off
         self._stale_after = stale_after
+        self._shown = shown
 
     def resources(self) -> tuple[Resource, ...]:
         return self._feeds.resources()
@@ -62,12 +77,14 @@ class HubBackend:
     def resources_known(self) -> bool:
         return self._feeds.catalog_known
 
-    async def source(self, info: RequestInfo) -> FeedSource:
+    async def source(self, info: RequestInfo) -> Source:
         assert info.resource is not None
+        check_unclaimed(info.headers)
         source = self.feed(info.resource)
         if source is None:
             raise not_filled(info.resource)
-        return source
+        component = component_of(info.headers.get("User-Agent", ""))
+        return self._shown(component, info.resource, info.verb, source)
 
     def feed(self, resource: Resource) -> FeedSource | None:
         """None until the first sync: an empty list would be a wrong answer, not an old one."""

@@ -20,36 +20,24 @@ from edge.hub.resume import version_of
 from edge.hub.uplink import Unreachable, Uplink, Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aiohttp import web
 
-    from actors.kube.serve.api import Source
     from edge.hub.asked import Asked
     from edge.hub.local import LocalObjects
+    from edge.hub.views import Views
 
-    Shown = Callable[[Asked, Source], Source]
-    ShownOne = Callable[[Asked, bytes], bytes | None]
 
 JSON = ("Accept", "application/json")
 
 
 class Gets:
-    """`shown` is what a component may see of what is known (the filters)."""
-
     def __init__(
-        self,
-        uplink: Uplink,
-        local: LocalObjects,
-        settings: ServeSettings,
-        shown: Shown,
-        shown_one: ShownOne,
+        self, uplink: Uplink, local: LocalObjects, settings: ServeSettings, views: Views
     ) -> None:
         self._uplink = uplink
         self._local = local
         self._settings = settings
-        self._shown = shown
-        self._shown_one = shown_one
+        self._views = views
 
     async def __call__(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """Raises ApiError."""
@@ -59,7 +47,8 @@ class Gets:
         source = self._local.followed(asked)
         if source is not None and asked.info.query.get("resourceVersion") == "0":
             # "Whatever is there": nothing need cross the WAN (OpenYurt #2039).
-            return await request.app[API].read(request, asked.info, self._shown(asked, source))
+            view = self._views.shown(asked.component, asked.resource, "get", source)
+            return await request.app[API].read(request, asked.info, view)
         try:
             whole = await self._uplink.whole(request, b"", JSON)
         except Unreachable as error:
@@ -81,6 +70,9 @@ class Gets:
         headers = headers_for(wanted.content_type, extra)
         body = Presenter(asked.resource, wanted).body(shown)
         return await send(request, body, self._settings, headers=headers)
+
+    def _shown_one(self, asked: Asked, raw: bytes) -> bytes | None:
+        return self._views.shown_one(asked.component, asked.resource, asked.key, raw)
 
     def _remember(self, asked: Asked, whole: Whole) -> None:
         if whole.status == 404:

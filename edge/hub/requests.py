@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from actors.kube.serve.api import READ_VERBS, Source
+from actors.kube.serve.api import READ_VERBS
 from actors.kube.serve.app import API
 from edge.hub.asked import Asked, Policy, asked_of, check_unclaimed
 from edge.hub.documents import Documents
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from actors.kube.serve.api import RequestInfo
+    from edge.hub.views import Views
 
 FILL_SECONDS = 15.0  # for a first list; clients give up after 30 s or more
 CUT_OFF_SECONDS = 1.0  # to read it from disk
 _OF_MIRROR = frozenset({"authorization", "user-agent"})
-
-Shown = Callable[[Asked, Source], Source]
-"""What this component may see of it (the filters)."""
 
 
 class NodeRequests:
@@ -40,7 +38,7 @@ class NodeRequests:
         gets: Gets,
         writes: Writes,
         uplink: Uplink,
-        shown: Shown,
+        views: Views,
     ) -> None:
         self._policy = policy
         self._kinds = kinds
@@ -49,7 +47,7 @@ class NodeRequests:
         self._gets = gets
         self._writes = writes
         self._uplink = uplink
-        self._shown = shown
+        self._views = views
 
     async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         """Raises ApiError."""
@@ -75,7 +73,8 @@ class NodeRequests:
             return await self._uplink(request, asked.info)
         with mirror.hold():
             await mirror.filled(FILL_SECONDS if self._uplink.is_up else CUT_OFF_SECONDS)
-            source = self._shown(asked, mirror)
+            self._views.follow_part(asked.resource, mirror.cache)
+            source = self._views.shown(asked.component, asked.resource, asked.info.verb, mirror)
             return await request.app[API].read(request, asked.info, source)
 
 

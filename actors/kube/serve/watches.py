@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
@@ -115,6 +115,13 @@ class Watches:
         """For the watches that begin from now on."""
         self._settings = settings
 
+    def dismiss(self, whom: Callable[[web.Request, WatchCache], bool]) -> int:
+        """Let these end cleanly: their clients come again from the version they have. How many."""
+        found = [stream for stream in self._open if whom(stream.request, stream.cache)]
+        for stream in found:
+            stream.end()
+        return len(found)
+
     async def stop(self) -> None:
         """Every watch gets its clean end; those that do not take it in time are cut off."""
         self._is_stopping = True
@@ -175,7 +182,7 @@ class Stream:
         batches: Batches,
     ) -> None:
         self.cache = cache
-        self._request = request
+        self.request = request
         self._response = response
         self._shown = shown
         self._settings = settings
@@ -190,8 +197,8 @@ class Stream:
 
     def abort(self) -> None:
         """Close the connection without a clean end: the client sees that something is missing."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        if self.request.transport is not None:
+            self.request.transport.abort()
 
     async def run(self, filter_: Filter, options: ListOptions) -> None:
         """Raises TimeoutError when the client takes nothing any more, and ConnectionError."""
@@ -215,7 +222,7 @@ class Stream:
 
     async def _write(self, body: bytes) -> None:
         """Returns when the socket has room again. Raises TimeoutError, ConnectionError."""
-        transport = self._request.transport
+        transport = self.request.transport
         if len(body) < SMALL and transport is not None and not transport.get_write_buffer_size():
             await self._response.write(body)  # cannot block, so needs no timer: half the cost
             return
