@@ -125,9 +125,9 @@ class Book:
 
     def in_order(self) -> list[Entry]:
         """Of replay."""
-        return sorted(self._all(), key=lambda entry: entry.order)
+        return sorted(self.all(), key=lambda entry: entry.order)
 
-    def _all(self) -> Iterator[Entry]:
+    def all(self) -> Iterator[Entry]:
         for chain in self.chains.values():
             yield from chain.entries
 
@@ -167,7 +167,7 @@ class Book:
     def _oldest_events(self, place: Place, is_held: Callable[[Place], bool]) -> Iterator[Entry]:
         if self.events == 0:
             return
-        for entry in sorted(self._all(), key=lambda entry: entry.id):
+        for entry in sorted(self.all(), key=lambda entry: entry.id):
             if entry.is_event and entry.place != place and entry.id not in self.busy:
                 chain = self.chains[entry.place]
                 if len(chain.entries) == 1 and not is_held(entry.place):

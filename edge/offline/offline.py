@@ -57,6 +57,9 @@ class Offline:
         self._writing = Writing(self._book, settings, clock)
         self._tokens: dict[int, Token] = {}
         self._locks: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
+        self._loading = asyncio.Lock()
+        self._is_loaded = False
+        self._repairs = 0  # of the file, after which it had all that we have
         self._told: dict[Place, bytes | None] = {}  # by the cloud, of objects being written
         self._tasks: set[asyncio.Task[Any]] = set()
         self._replay = Replay(self, self._book, settings, clock, log)
@@ -67,18 +70,29 @@ class Offline:
         """The queue is as it was, and shown again. A file that fails is told of, not raised."""
         await asyncio.to_thread(published)  # takes a while, once
         try:
-            loaded = await self._store.load()
+            await self._load()
         except StoreFailed as error:
             self._log.error("the queue of offline writes cannot be read: {}", error)
-            return
-        self._book.load(loaded.entries)
-        self._book.reports.extend(loaded.reports)
-        self._tokens = {token.id: token for token in loaded.tokens}
-        for chain in self._book.chains.values():
-            first = chain.entries[0]
-            self._objects.revise(first.resource, first.key, chain.view)
-        if loaded.damaged or self._store.was_damaged:
-            await self._tell_damage(loaded.damaged)
+
+    async def _load(self) -> None:
+        """Once. Before it has succeeded nothing is written: what is there must not be overwritten.
+
+        Raises StoreFailed.
+        """
+        async with self._loading:
+            if self._is_loaded:
+                return
+            loaded = await self._store.load()
+            self._is_loaded = True
+            self._repairs = self._store.repairs
+            self._book.load(loaded.entries)
+            self._book.reports.extend(loaded.reports)
+            self._tokens = {token.id: token for token in loaded.tokens}
+            for chain in self._book.chains.values():
+                first = chain.entries[0]
+                self._objects.revise(first.resource, first.key, chain.view)
+            if loaded.damaged or self._store.repairs:
+                await self._tell_damage(loaded.damaged)
 
     async def stop(self) -> None:
         """What waits stays on disk. Idempotent."""
@@ -192,6 +206,10 @@ class Offline:
 
     async def _write(self, wanted: Wanted) -> WriteResult:
         made = self._writing.prepare(wanted)
+        try:
+            await self._load()
+        except StoreFailed as error:
+            raise self._book.full(str(error)) from error
         place = (wanted.resource.name, key_of(wanted.info.namespace, made.name))
         async with self.locked(place):
             held = self._held(place, wanted.resource)
@@ -249,6 +267,10 @@ class Offline:
             return  # what cannot be read here cannot be asked for here
         if token is None:
             return
+        try:
+            await self._load()
+        except StoreFailed:
+            return
         now = self._clock()
         old = [each.id for each in self._tokens.values() if each.until <= now]
         left = sorted(
@@ -302,6 +324,11 @@ class Offline:
     async def commit(self, ops: Ops) -> None:
         """Raises StoreFailed."""
         await self._store.done(self._store.enqueue(ops))
+        if self._store.repairs != self._repairs:  # the file was damaged; we know what was in it
+            self._repairs = self._store.repairs
+            known = {*ops.removes, *(entry.id for entry in ops.puts)}
+            puts = tuple(entry for entry in self._book.all() if entry.id not in known)
+            await self._store.done(self._store.enqueue(Ops(puts=puts)))
 
     def note(self, report: Report) -> tuple[int, Report]:
         number = self._book.report_number()

@@ -80,7 +80,7 @@ class Store:
         self._is_closed = False
         self._thread = ThreadPoolExecutor(1, "offline-writes")
         self.saved = 0  # rows that came over from a damaged file
-        self.was_damaged = False
+        self.repairs = 0
 
     async def load(self) -> Loaded:
         """Raises StoreFailed."""
@@ -118,6 +118,9 @@ class Store:
 
     def _read(self) -> Loaded:
         db, loaded = self._opened(), Loaded()
+        (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()  # all of it is read anyway
+        if found != "ok":
+            raise Unreadable(str(found))
         rows: dict[str, list[Any]] = {table: [] for table in _TYPES}
         for table in _TYPES:
             for row in db.execute(f"SELECT id, data, sum FROM {table} ORDER BY id"):
@@ -183,7 +186,7 @@ class Store:
     def _repair(self, error: Exception) -> None:
         self._close()
         self.saved = _replace(self._path)
-        self.was_damaged = True
+        self.repairs += 1
         self._log.error(
             "the queue of offline writes was damaged ({}): set aside as {}, {} rows saved",
             error, aside(self._path), self.saved,
@@ -198,6 +201,7 @@ def connect(path: Path) -> sqlite3.Connection:
         _force_folder(path.parent)
     db = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
     try:
+        db.text_factory = _text
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cell_size_check=ON"):
             db.execute(f"PRAGMA {pragma}").fetchall()
         (found,) = db.execute("PRAGMA user_version").fetchone()
@@ -210,6 +214,11 @@ def connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _text(raw: bytes) -> str:
+    """What damage made undecodable must fail its checksum, not the query."""
+    return raw.decode(errors="surrogateescape")
 
 
 def _force_folder(folder: Path) -> None:
@@ -279,13 +288,16 @@ def _replace(path: Path) -> int:
 def _rescued(path: Path) -> Iterator[tuple[str, tuple[Any, ...]]]:
     try:
         old = sqlite3.connect(path, isolation_level=None)
+        old.text_factory = _text
     except FAILURES:
         return
     try:
         for table in _TYPES:
+            seen: set[Any] = set()
             for order in ("ASC", "DESC"):  # from both ends towards what cannot be read
                 for row in _readable(old, f"SELECT id, data, sum FROM {table} ORDER BY id {order}"):
-                    if _unpacked(table, row) is not None:
+                    if row[0] not in seen and _unpacked(table, row) is not None:
+                        seen.add(row[0])
                         yield table, row
     finally:
         old.close()

@@ -276,6 +276,7 @@ class Http:
     on the way, though the API server has done it."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._session = aiohttp.ClientSession(url)
         self.asked: list[tuple[str, str]] = []
         self.cut_after = -1
