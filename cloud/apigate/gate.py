@@ -7,13 +7,19 @@ from collections.abc import Callable, Container
 from actors.kube.brief import BRIEF, brief_of, is_marked
 from actors.kube.client import ClusterClient, Forwarded
 from actors.kube.client_errors import KubeError, Misconfigured, NotConnected
-from actors.kube.serve.passing import UNDONE, UNKNOWN, UNREACHABLE, Headers, end_to_end
+from actors.kube.serve.passing import (
+    UNDONE,
+    UNKNOWN,
+    UNREACHABLE,
+    Headers,
+    check_unclaimed,
+    end_to_end,
+)
 from actors.kube.status_errors import ApiError, bad_request, service_unavailable
 from bus.errors import StreamBroken
 from bus.stream import Conversation, Request
 from cloud.apigate.identity import (
     authorization,
-    check_unclaimed,
     forwarded,
     impersonated,
     is_refused,
@@ -66,7 +72,7 @@ class Gate:
         request = exchange.request
         if not request.path.startswith("/") or request.path.startswith("//"):
             raise bad_request("not a path of the API server")
-        check_unclaimed(request.headers)
+        check_unclaimed(name for name, _ in request.headers)
         own = authorization(request.headers)
         if own:
             return (*forwarded(request.headers), ("Authorization", own))

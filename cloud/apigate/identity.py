@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
 
 from actors.kube.serve.passing import Headers, end_to_end
 from actors.kube.status_errors import ApiError, service_unavailable
@@ -10,8 +10,6 @@ from actors.kube.status_errors import ApiError, service_unavailable
 NODE = "system:node:"
 NODES = "system:nodes"
 SERVICE_ACCOUNT = "system:serviceaccount:"
-# Whom we must not let others speak for us: the headers by which front proxies name users.
-_TRUSTED = ("x-remote-", "impersonate-")
 _OURS = frozenset({"authorization", "host", "content-length", "x-forwarded-for", "forwarded"})
 
 
@@ -19,7 +17,8 @@ def impersonated(node: str, identity: str, allowed: Container[str]) -> Headers:
     """The headers of acting as `identity` ("": the node itself). Raises ApiError 403."""
     user = identity or f"{NODE}{node}"
     if user != f"{NODE}{node}" and user not in allowed:
-        raise _forbidden(f"node {node} may not act as {user}: not in apigate.identities")
+        why = f"node {node} may not act as {user}: not in apigate.identities"
+        raise ApiError(403, "Forbidden", why)
     groups = (("Impersonate-Group", group) for group in groups_of(user))
     return (("Impersonate-User", user), *groups)
 
@@ -56,17 +55,6 @@ def authorization(headers: Headers) -> str:
     return next((value for name, value in headers if name.lower() == "authorization"), "")
 
 
-def check_unclaimed(headers: Iterable[tuple[str, str]]) -> None:
-    """Raises ApiError 403 for a request that names a user as only we may."""
-    for name, _ in headers:
-        if name.lower().startswith(_TRUSTED):
-            raise _forbidden(f"{name}: nodes may not impersonate")
-
-
 def forwarded(headers: Headers) -> Headers:
     """What goes on to the API server, besides who asks."""
     return tuple((name, value) for name, value in end_to_end(headers) if name.lower() not in _OURS)
-
-
-def _forbidden(why: str) -> ApiError:
-    return ApiError(403, "Forbidden", why)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from actors.kube.resource import Resource, key_of
 from actors.kube.serve.api import RequestInfo
-from actors.kube.status_errors import ApiError
 from edge.hub.components import Components, component_of, is_kept
 from edge.mirror import Scope
 from edge.mirror.scope import TOKEN
 
 if TYPE_CHECKING:
     from aiohttp import web
-
-_TRUSTED = ("impersonate-", "x-remote-")
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,3 @@ def asked_of(request: web.Request, info: RequestInfo, resource: Resource, policy
         return Asked(replace(info, resource=resource), resource, component, TOKEN, is_kept=False)
     kept = is_kept(component, resource, policy.components)
     return Asked(replace(info, resource=resource), resource, component, identity, kept)
-
-
-def check_unclaimed(names: Iterable[str]) -> None:
-    """Raises ApiError 403 for a request whose headers name a user as only ApiGate may."""
-    for name in names:
-        if name.lower().startswith(_TRUSTED):
-            raise ApiError(403, "Forbidden", f"{name}: nodes may not impersonate")

@@ -8,8 +8,8 @@ from math import isinf
 from actors.kube.resource import Resource
 from actors.kube.serve.api import RequestInfo, Source
 from actors.kube.serve.backend import not_filled
+from actors.kube.serve.passing import check_unclaimed
 from actors.kube.watchcache import WatchCache
-from edge.hub.asked import check_unclaimed
 from edge.hub.components import component_of
 from edge.hub.feeds import FollowedResource, HubFeeds
 

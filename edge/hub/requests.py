@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from actors.kube.serve.api import READ_VERBS
 from actors.kube.serve.app import API
-from edge.hub.asked import Asked, Policy, asked_of, check_unclaimed
+from actors.kube.serve.passing import check_unclaimed
+from edge.hub.asked import Asked, Policy, asked_of
 from edge.hub.documents import Documents
 from edge.hub.gets import Gets
 from edge.hub.kinds import Kinds

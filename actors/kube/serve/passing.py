@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
+from actors.kube.status_errors import ApiError
 from bus.errors import BusError
 
 Headers = tuple[tuple[str, str], ...]
@@ -45,6 +46,16 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
     named = [value for name, value in held if name.lower() == "connection"]
     drop = _HOP_BY_HOP | {each.strip().lower() for value in named for each in value.split(",")}
     return tuple((name, value) for name, value in held if name.lower() not in drop)
+
+
+_TRUSTED = ("impersonate-", "x-remote-")
+
+
+def check_unclaimed(names: Iterable[str]) -> None:
+    """Raises ApiError 403 for a request whose headers name a user, as only front proxies may."""
+    for name in names:
+        if name.lower().startswith(_TRUSTED):
+            raise ApiError(403, "Forbidden", f"{name}: nodes may not impersonate")
 
 
 async def pass_answer(
