@@ -99,6 +99,9 @@ def _hosts(site: Site, with_api: bool, gap: int) -> Table:
     if is_pool:
         for name in ("data\nfrom", "age", "objects", "WAN\nin", "WAN\nout"):
             _column(table, name, is_number=not name.startswith("data"))
+    has_waiting = any(host.waiting for host in site.hosts)
+    if has_waiting:
+        _column(table, "writes\nwaiting", is_number=True)
     _column(table, "restarts", is_number=True)
     if with_api:
         _column(table, "API")
@@ -106,6 +109,7 @@ def _hosts(site: Site, with_api: bool, gap: int) -> Table:
         cells = [escape(host.name), _state(host.state)]
         cells += [_link(host.links.get(link)) for link in links]
         cells += _data_cells(host) if is_pool else []
+        cells += [f"[yellow]{_count(host.waiting)}[/]"] if has_waiting else []
         cells += [_restarts(host.restarts)]
         table.add_row(*cells, *([escape(host.api) or "-"] if with_api else []))
     return table

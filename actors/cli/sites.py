@@ -73,6 +73,7 @@ class Host:
     objects: int | None = None
     wan_in: int | None = None  # bytes
     wan_out: int | None = None
+    waiting: int = 0  # writes that wait for the API server
     restarts: int = 0
     api: str = ""
 
@@ -162,6 +163,7 @@ def _add_host(site: Site, name: str, host: Mapping[str, Any]) -> None:
     node = str(host.get("node") or name)
     site.problems.extend(_host_problems(node, host))
     hub = _own(actors, "hub")
+    site.problems.extend(_hub_problems(node, hub))
     lead = _own(actors, "leader") or _map(hub, "leader")
     keep = _own(actors, "coordinator")
     site.leader = node if lead.get("is_leader") else site.leader or _holder(lead)
@@ -187,6 +189,7 @@ def _host(node: str, host: Mapping[str, Any], hub: Mapping[str, Any]) -> Host:
         objects=sum(int(feed.get("objects") or 0) for feed in feeds) if feeds else None,
         wan_in=wan.get("in_bytes"),
         wan_out=wan.get("out_bytes"),
+        waiting=sum(int(_map(hub, "writes").get(what) or 0) for what in ("objects", "events")),
         restarts=sum(int(part.get("restarts") or 0) for part in (host, *actors.values())),
         api=str(hub.get("listen") or _own(actors, "apiserver").get("url") or ""),
     )
@@ -205,6 +208,18 @@ def _add_feeds(site: Site, feeds: Mapping[str, Any], is_hub: bool) -> None:
         feed.watchers = _sum(feed.watchers, found.get("watchers"))
         feed.frames = _sum(feed.frames, found.get("frames"))
         feed.sent = _sum(feed.sent, found.get("bytes"))
+
+
+def _hub_problems(node: str, hub: Mapping[str, Any]) -> Iterator[str]:
+    if hub.get("way") == "borrowed":
+        yield f"{node} has no cloud link of its own and borrows {hub.get('lender') or 'another'}'s"
+    lost = hub.get("not_replayed") or ()
+    if lost:
+        last = lost[-1]
+        yield (
+            f"{node}: {len(lost)} writes made offline could not be replayed; the last, "
+            f"{last.get('verb')} {last.get('resource')} {last.get('name')}: {last.get('why')}"
+        )
 
 
 def _host_problems(node: str, host: Mapping[str, Any]) -> Iterator[str]:

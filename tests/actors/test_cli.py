@@ -415,6 +415,25 @@ def test_troubles_are_told() -> None:
     assert found["node-3"][-2:] == ["9", "-"]
 
 
+def test_what_hubs_do_without_a_cloud_link_is_told() -> None:
+    status = pictures.pool()
+    hub = status["hosts"]["node-3"]["actors"]["hub"]["status"]
+    assert "waiting" not in printed(status)
+    hub |= {
+        "way": "borrowed",
+        "lender": "node-2",
+        "writes": {"objects": 2, "events": 5, "bytes": 9},
+    }
+    lost = {"verb": "change", "resource": "pods.v1", "name": "web-1", "why": "it is gone"}
+    hub["not_replayed"] = [lost]
+    text = printed(status)
+    assert "! node-3 has no cloud link of its own and borrows node-2's" in text
+    assert "! node-3: 1 writes made offline could not be replayed; the last, change pods.v1" in text
+    found = rows(status)
+    assert found["node-3"][-3:] == ["7", "0", "http://127.0.0.1:10461"]
+    assert found["node-1"][-3:] == ["0", "0", "http://127.0.0.1:10261"]
+
+
 @pytest.mark.parametrize("width", [80, 100, 120, 1000])
 def test_no_node_is_cut_at_any_width(width: int) -> None:
     found = rows(pictures.pool(), width)
