@@ -124,5 +124,13 @@ class Later:
             self.last = await self.queue.replay(upstream)
             if not self.last.left:
                 return
-            pause = backoff.failed(0.0) if self.last.is_cut else self.last.retry_in
-            await asyncio.sleep(pause if pause is not None else PAUSES.first)
+            await asyncio.sleep(_pause(self.last, backoff))
+
+
+def _pause(done: Replayed, backoff: Backoff) -> float:
+    """Seconds until another pass is of use."""
+    if done.retry_in is not None and not done.is_cut:
+        return max(done.retry_in, PAUSES.first)
+    if done.sent or done.dropped:
+        return PAUSES.first
+    return backoff.failed(0.0)  # cut off, or the disk does not take what became of it
