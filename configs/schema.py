@@ -109,9 +109,9 @@ class EmbeddedApi(Section):
     """Bearer token -> user name (`rbac`: "name,group,group"); empty: everyone on loopback is
     `system:admin` (`rbac`: `system:anonymous`)."""
     authorization: Literal["always", "rbac"] = "always"
-    """Who may do what: everyone who is known everything, or what RBAC's objects say. Then upstream's
-    default roles are there, it serves HTTPS with a certificate of its own, and the kubeconfig in
-    the state directory is the administrator's."""
+    """Who may do what: everyone who is known everything, or what RBAC's objects say. Then
+    upstream's default roles are there, it serves HTTPS with a certificate of its own, and the
+    kubeconfig in the state directory is the administrator's."""
     history: Annotated[int, Field(gt=0)] = 10_000
     """Watch events kept per resource, so that clients resume after a restart."""
 
