@@ -40,7 +40,8 @@ SAID: list[Said] = [
 @pytest.mark.parametrize("seed", range(5))
 def test_frames_come_whole_however_they_are_cut(seed: int) -> None:
     wire = b"".join(encode(each) for each in SAID)
-    rng, frames, found = random.Random(seed), Frames(), []
+    rng, frames = random.Random(seed), Frames()
+    found: list[Said] = []
     while wire:
         size = rng.randint(1, 40)
         found += frames.feed(wire[:size])

@@ -12,6 +12,7 @@ from bus.errors import StreamBroken
 from bus.memory import MemoryBroker, MemoryBus
 from bus.permissions import inbox_prefix
 from bus.stream import Exchange, Request, StreamClient, StreamServer, StreamSettings, coding
+from bus.stream.core import Headers
 from bus.stream.server import Handler
 
 TEXT = b'{"kind":"Pod","metadata":{"name":"p"}}' * 1000
@@ -47,7 +48,7 @@ class Wire:
     def _on_up(self, message: object) -> None:
         self.up += len(message.data)  # type: ignore[attr-defined]
 
-    async def ask(self, request: Request, body: bytes = b"") -> tuple[coding.Headers, bytes]:
+    async def ask(self, request: Request, body: bytes = b"") -> tuple[Headers, bytes]:
         async with self.client.open(request, body) as answer:
             return answer.headers, b"".join([chunk async for chunk in answer.chunks()])
 
