@@ -14,7 +14,7 @@ from loguru import logger
 
 from tests.bench.report import Report
 
-NAMES = ("wan", "latency", "fanout", "failover", "memory")
+NAMES = ("wan", "latency", "fanout", "failover", "memory", "hub")
 
 
 def bench(name: str) -> ModuleType:
