@@ -20,6 +20,7 @@ from configs.units import split_address
 from edge.cache import CacheSettings as DiskSettings
 from edge.coordinator.actor import CoordinatorSettings
 from edge.hub.actor import HubActorSettings
+from edge.hub.seats import SeatSettings
 from edge.leader.actor import LeaderSettings
 from edge.local import is_this_machine
 
@@ -131,6 +132,7 @@ class PoolSite:
             disk=DiskSettings(limit=hub.cache.size),
             components=hub.cache.components,
             filters=hub.filters,
+            seats=SeatSettings(total=hub.requests),
             members=tuple(each.name for each in self._config.nodes),
             seed_file=self._keys[node.name].seed_file,
         )

@@ -14,7 +14,7 @@ import msgspec
 from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from actors.kube.resource import Resource
-from actors.kube.serve.api import Hooks, ServeSettings
+from actors.kube.serve.api import Hooks, RequestInfo, ServeSettings
 from actors.kube.serve.app import WATCHES, build_app
 from actors.kube.serve.server import Server, start_server
 from actors.kube.watchcache import CacheSettings, WatchCache
@@ -39,8 +39,10 @@ from edge.hub.kinds import Kinds
 from edge.hub.later import Later, NodeObjects
 from edge.hub.local import LocalObjects
 from edge.hub.requests import NodeRequests
+from edge.hub.seats import Level, Seats, SeatSettings
 from edge.hub.sitekey import SiteKey
 from edge.hub.sources import Source, choose
+from edge.hub.traffic import Traffic
 from edge.hub.uplink import Uplink
 from edge.hub.views import Views
 from edge.hub.way import Way, Ways, WaySettings
@@ -77,6 +79,7 @@ class HubActorSettings:
     disk: DiskSettings = field(default_factory=DiskSettings)
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
     filters: HubFilters = field(default_factory=HubFilters)
+    seats: SeatSettings = field(default_factory=SeatSettings)
     members: Sequence[str] = ()  # the pool's nodes, as the site file has them
 
 
@@ -115,7 +118,14 @@ class Hub(Actor[HubActorSettings]):
             self._ways, self._disk, self._mirror_settings(), spawn=context.tasks.spawn,
             log=context.log, clock=context.clock.monotonic, writes=self._later,
         )  # fmt: skip
-        hooks = Hooks(passthrough=self._requests(), passes_discovery=lambda: True)
+        self._seats = Seats(settings.seats)
+        self._traffic = Traffic()
+        hooks = Hooks(
+            passthrough=self._requests(),
+            passes_discovery=lambda: True,
+            admit=lambda info: self._seats.of(self._level(info)),
+            finished=self._traffic.finished,
+        )
         self._app = build_app(self._backend, hooks, settings.serve)
         self._server: Server | None = None
         self._moves = 0
@@ -172,6 +182,20 @@ class Hub(Actor[HubActorSettings]):
                 "Objects shown as they are because a filter failed",
                 lambda: {name: float(count) for name, count in self._views.troubles.items()},
                 "filter",
+                is_counter=True,
+            ),
+            *self._traffic.figures(),
+            Figure(
+                "atoll_hub_in_flight",
+                "Requests that are worked on, by level",
+                lambda: {level: float(count) for level, count in self._seats.taken.items()},
+                "level",
+            ),
+            Figure(
+                "atoll_hub_refused",
+                "Requests that found no seat (429), by level",
+                lambda: {level: float(count) for level, count in self._seats.refused.items()},
+                "level",
                 is_counter=True,
             ),
             Figure(
@@ -254,6 +278,12 @@ class Hub(Actor[HubActorSettings]):
     def _is_outsider(self, request: web.Request, cache: WatchCache) -> bool:
         component = component_of(request.headers.get("User-Agent", ""))
         return self._views.is_outsider(component, cache.resource)
+
+    def _level(self, info: RequestInfo) -> Level:
+        component = component_of(info.headers.get("User-Agent", ""))
+        if info.user is not None or "Authorization" in info.headers:
+            return Level.WORKLOAD
+        return Level.NODE if component in self.settings.components else Level.OTHER
 
     def _making(self) -> Making:
         return Making(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -133,6 +134,12 @@ Authorize = Callable[[RequestInfo], None]
 Passthrough = Callable[[web.Request, RequestInfo], Awaitable[web.StreamResponse]]
 """Answers what is not served here (the hub's way to the API server). May raise ApiError."""
 
+Admit = Callable[[RequestInfo], AbstractAsyncContextManager[None]]
+"""Entered around the work for a request that does not last. Raises ApiError (429)."""
+
+Finished = Callable[[RequestInfo, web.StreamResponse, float], None]
+"""Told about each finished request: what, the answer, seconds it took."""
+
 Audit = Callable[[RequestInfo, int, float], None]
 """Told about each finished request: what, HTTP status, seconds it took."""
 
@@ -168,4 +175,6 @@ class Hooks:
     authenticate: Authenticate | None = None
     authorize: Authorize | None = None
     audit: Audit | None = None
+    admit: Admit | None = None  # else `ServeSettings.max_in_flight` alone decides
+    finished: Finished | None = None
     passes_discovery: Callable[[], bool] | None = None  # to `passthrough`, now; see own_discovery

@@ -106,6 +106,8 @@ class ApiServer:
             response = failure(request, internal_error(str(error) or type(error).__name__))
         if self._hooks.audit is not None:
             self._hooks.audit(info, response.status, time.perf_counter() - started)
+        if self._hooks.finished is not None:
+            self._hooks.finished(info, response, time.perf_counter() - started)
         return response
 
     def _parse(self, request: web.Request) -> RequestInfo:
@@ -129,6 +131,9 @@ class ApiServer:
         """Long ones are not counted: they last, and they cost little while nothing happens."""
         if is_long_running(info) or system.is_probe(info.path):
             return await self._route(request, info)
+        if self._hooks.admit is not None:
+            async with self._hooks.admit(info):
+                return await self._route(request, info)
         if self._in_flight >= self._settings.max_in_flight:
             raise too_many_requests()
         self._in_flight += 1
