@@ -3,7 +3,8 @@
 As client-go's reflector: a watch-list first, a paged list where the server has none, then watches
 from the version reached. A clean end resumes at once; a broken one after a pause, and only after a
 look whether the source is still the one we know: a cluster restored from a backup would otherwise
-let a watch from a version of its lost future hang in silence. Sources: KEP-365, KEP-956, KEP-3157.
+let a watch from a version of its lost future hang in silence, or, once the new history has passed
+that version, leave out what it did before (`seam.py`). Sources: KEP-365, KEP-956, KEP-3157.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from actors.backoff import Backoff, RestartPolicy
+from actors.kube.seam import Seam, contradiction
 from bus.feed.types import Change, Item
 
 PAGE = 500  # objects; client-go's
@@ -50,6 +52,7 @@ class End(StrEnum):
     REFUSED = "refused"  # with a code
     GARBLED = "garbled"
     NO_MARK = "no end mark"  # a watch-list that does not know what it is
+    TORN = "another past"  # a watch that does not tell what we know
 
 
 class Ending(NamedTuple):
@@ -73,7 +76,9 @@ class ReflectPlan:
     watch_list: bool = True
     paged: bool = True
     suspicious: bool = True  # the source may have been exchanged behind our back
+    seam: Seam | None = None  # what the next or running watch has yet to prove
     watch_seconds: int = 0  # of the running watch
+    _is_held: bool = False  # whether a whole state came in this life
     _garbled: int = 0
     _last_relist: float = float("-inf")
     _backoff: Backoff = field(init=False)
@@ -95,7 +100,7 @@ class ReflectPlan:
         return (
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
-            ("resourceVersion", str(self.version)),
+            ("resourceVersion", str(self.seam.start if self.seam else self.version)),
             ("timeoutSeconds", str(self.watch_seconds)),
         )
 
@@ -116,25 +121,38 @@ class ReflectPlan:
         cached = (("resourceVersion", "0"),) if ignorant else ()
         return (("limit", str(PAGE)), *cached) if self.paged else cached
 
-    def probed(self, uid: str, version: int | None) -> None:
-        """`version`: of a consistent list; None if it was not asked for."""
+    def probed(self, uid: str, version: int | None, held: Mapping[str, Item]) -> None:
+        """`version`: of a consistent list; None if it was not asked for. `held`: what we have."""
         self.suspicious = False
         if uid and self.uid and uid != self.uid:
             self._went_back(f"another cluster: kube-system is {uid}, was {self.uid}")
         elif version is not None and version < self.version:
             self._went_back(f"version {version} after {self.version}")
         self.uid = uid or self.uid
+        self.seam = None if self.relist else self._make_seam(held)
+
+    def _make_seam(self, held: Mapping[str, Item]) -> Seam | None:
+        seam = Seam(held, self.version)
+        if seam.start > 0:
+            return seam
+        self.relist = "nothing to compare"  # and as little to list, most likely
+        return None
 
     def _went_back(self, why: str) -> None:
         self.rolled_back = why
         self.relist = "rollback"
         self.version = 0
 
-    def listed(self, version: int) -> None:
-        """A whole state, as of `version`, is there."""
+    def listed(
+        self, version: int, held: Mapping[str, Item] = {}, found: Mapping[str, Item] = {}
+    ) -> None:
+        """A whole state, as of `version`, is there: `found`, where `held` was known."""
         if version < self.version:
             self._went_back(f"version {version} after {self.version}")
+        elif self._is_held and (why := contradiction(held, self.version, found)):
+            self._went_back(why)
         self.version = version
+        self._is_held = True
         self.relist = ""
         self.paged = True
         self._garbled = 0
@@ -148,6 +166,10 @@ class ReflectPlan:
             self.version = version
             self._garbled = 0
 
+    def proven(self) -> None:
+        """The running watch goes on from our state."""
+        self.seam = None
+
     def resync(self, reason: str) -> None:
         self.relist = reason
         self.suspicious = True
@@ -156,6 +178,9 @@ class ReflectPlan:
         """Seconds to wait before the next request."""
         if ending.end is End.CLEAN:
             return self._ended_clean(ending)
+        if ending.end is End.TORN:
+            self.relist = "another past"
+            return 0.0
         if ask is Ask.WATCH_LIST and self._lacks_watch_list(ending):
             self.watch_list = False
             return 0.0
@@ -167,7 +192,7 @@ class ReflectPlan:
         return max(self._backoff.failed(ending.lasted), ending.retry_after)
 
     def _ended_clean(self, ending: Ending) -> float:
-        if ending.lasted >= self.watch_seconds - QUICK:
+        if ending.lasted >= self.watch_seconds - QUICK and self.seam is None:
             return 0.0
         # Before its time: the server stops, in good order. Its successor may be another one, and
         # one that does nothing but end watches must not be asked in a tight loop.

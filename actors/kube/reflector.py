@@ -17,6 +17,7 @@ from actors.kube.client_errors import KubeError, Refused, Unreachable
 from actors.kube.raw_events import Bookmark, Garbled, Lines, Shape, list_version, uid_of
 from actors.kube.reflect_plan import PAUSES, Ask, End, Ending, ReflectPlan, Request, difference
 from actors.kube.resource import Resource, path_of
+from actors.kube.seam import Seam, Torn
 from bus.feed.types import Change, Item
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Known:
 class ReflectorSettings:
     policy: RestartPolicy = PAUSES
     mark_seconds: float = 10.0
-    """Silence in a watch-list before its end mark that shows a server which knows no marks."""
+    """Silence in a watch-list before its end mark that shows a server which knows no marks, or in a
+    resumed watch before what we know that shows a server with another past."""
     quiet_seconds: float = 20.0
     """Silence in a watch after which the server is asked whether it lives."""
     answer_seconds: float = 10.0
@@ -179,6 +181,8 @@ class Reflector:
             return over.ending._replace(lasted=self._lasted())
         except Garbled as error:
             return Ending(End.GARBLED, self._lasted(), text=str(error))
+        except Torn as error:
+            return Ending(End.TORN, self._lasted(), text=str(error))
         except Refused as error:
             return Ending(End.REFUSED, self._lasted(), error.code, error.retry_after, str(error))
         except KubeError as error:
@@ -255,7 +259,7 @@ class Reflector:
         version = None
         if request.query:
             version = list_version(await self._client.get(self._path, request.query))
-        self._plan.probed(uid, version)
+        self._plan.probed(uid, version, self.items)
 
     async def _read_uid(self) -> str:
         try:
@@ -286,6 +290,8 @@ class Reflector:
             async with aclosing(stream.chunks()) as chunks:
                 if request.ask is Ask.WATCH_LIST:
                     await self._take_initial(chunks, lines)
+                elif self._plan.seam is not None:
+                    await self._take_proof(chunks, lines, self._plan.seam)
                 self._current(stream)
                 async for chunk in chunks:
                     self._heard = self._heard_bytes = self._clock.monotonic()
@@ -311,7 +317,11 @@ class Reflector:
         """The first part of a watch-list; what follows the end mark in its chunk is not lost."""
         found: dict[str, Item] = {}
         while True:
-            events = self._events(lines, await self._soon(chunks))
+            try:
+                events = self._events(lines, await self._soon(chunks))
+            except TimeoutError:
+                text = "a watch-list without an end mark"
+                raise _Over(Ending(End.NO_MARK, 0.0, text=text)) from None
             for index, event in enumerate(events):
                 if isinstance(event, Refused):
                     raise event
@@ -321,21 +331,30 @@ class Reflector:
                     await self._take_whole(found, event.version)
                     return await self._take(events[index + 1 :])
 
+    async def _take_proof(self, chunks: AsyncIterator[bytes], lines: Lines, seam: Seam) -> None:
+        """A watch that begins with what we know tells it at once, if its source knows it too."""
+        while not seam.is_proven:
+            try:
+                chunk = await self._soon(chunks)
+            except TimeoutError:
+                seam.end()
+            else:
+                await self._take(self._events(lines, chunk))
+
     async def _soon(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """Raises TimeoutError."""
         try:
             async with asyncio.timeout(self._settings.mark_seconds):
                 return await anext(chunks)
-        except TimeoutError:
-            raise _Over(Ending(End.NO_MARK, 0.0, text="a watch-list without an end mark")) from None
         except StopAsyncIteration:
-            raise _Over(Ending(End.BROKEN, 0.0, text="a watch-list ended unfinished")) from None
+            raise _Over(Ending(End.BROKEN, 0.0, text="ended before its first part did")) from None
 
     # -- results
 
     async def _take_whole(self, found: dict[str, Item], version: int) -> None:
         async with self._handing_on:
             reason = self._plan.relist or "start"
-            self._plan.listed(version)
+            self._plan.listed(version, self.items, found)
             self.stats.relists[reason] += 1
             changes = difference(self.items, found, version)
             self.items = found
@@ -365,9 +384,18 @@ class Reflector:
                 break
             good.append(event)
         async with self._handing_on:
-            await self._take_good(good)
+            await self._take_good(self._beyond_seam(good))
         if len(good) < len(events):
             raise next(event for event in events if isinstance(event, Refused))
+
+    def _beyond_seam(self, events: list[Change | Bookmark]) -> list[Change | Bookmark]:
+        seam = self._plan.seam
+        if seam is None:
+            return events
+        beyond = seam.beyond(events)
+        if seam.is_over:
+            self._plan.proven()
+        return beyond
 
     async def _take_good(self, events: list[Change | Bookmark]) -> None:
         version = max((event.version for event in events), default=0)
@@ -388,7 +416,7 @@ class Reflector:
         self._log.debug("{}: {} ended: {}", self.resource.name, request.ask, ending.text)
         if ending.code == 404:
             self._note_missing()
-        if ending.end is End.NO_MARK or ending.code == 410:
+        if ending.end in (End.NO_MARK, End.TORN) or ending.code == 410:
             return  # no trouble: the next request is another one
         self.stats.error = ending.text
         if kind != self._complaint:

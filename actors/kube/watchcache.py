@@ -151,6 +151,7 @@ class WatchCache:
         self.is_closed = False
         self._objects: dict[str, Entry] = {}
         self._revised: dict[str, Entry | None] = {}  # as they were told, before they were revised
+        self._lost = 0  # the highest version of histories that were reset
         self._order: list[str] | None = None  # sorted keys, until one comes or goes
         self._snapshots: dict[int, Snapshot] = {}  # the few asked for last: pages ask again
         self._followers: list[Follower] = []
@@ -219,6 +220,7 @@ class WatchCache:
             if data is not None:
                 self._objects[key] = Entry(key, at, data)
         self.generation += 1
+        self._lost = max(self._lost, self.version)
         self._begin_window(version)
         self._wake(self._on_event)
 
@@ -446,12 +448,16 @@ class WatchCache:
         """Events behind version `after` (None: behind now). Raises TooOld.
 
         A version that is not reached yet is fine: the client knows it from elsewhere, and is told
-        only of what comes behind it. Revisions at the version itself are told (again).
+        only of what comes behind it; unless the history before a reset had reached it, which is
+        then where the client most likely knows it from. Revisions at the version itself are told
+        (again).
         """
         if self.is_closed:
             raise TooOld(after or self.version, self.version)
         if after is None:
             return Watcher(self, self.end, self.version, filter_)
+        if self.version < after <= self._lost:
+            raise TooOld(after, self.version)
         if not self._was_told(after):
             self._check_known(after)
         return Watcher(self, self.window.first + self.window.behind(after), after, filter_)

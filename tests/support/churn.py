@@ -89,6 +89,12 @@ class Churn:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
+    async def hurry(self, count: int) -> None:
+        """So many writes more, at once."""
+        for _ in range(count):
+            await self._step()
+            self.writes += 1
+
     async def probe(self) -> tuple[dict[str, int], float]:
         """A service and a slice `default/probe` changed: versions by path, and when it was sent."""
         sent = time.monotonic()

@@ -7,6 +7,8 @@ import pytest
 from actors.kube.reflect_plan import Ask, End, Ending, ReflectPlan, difference
 from bus.feed.types import Change, Item
 
+HELD = {"a": Item(8, b"a")}
+
 
 def make(version: int = 0, uid: str = "") -> ReflectPlan:
     return ReflectPlan(version, uid, random=random.Random(1))
@@ -14,17 +16,18 @@ def make(version: int = 0, uid: str = "") -> ReflectPlan:
 
 def following(version: int = 10) -> ReflectPlan:
     plan = make()
-    plan.probed("u", None)
+    plan.probed("u", None, HELD)
     plan.listed(version)
     plan.handed_on()
     assert plan.next().ask is Ask.WATCH
+    assert dict(plan.next().query)["resourceVersion"] == str(version)
     return plan
 
 
 def test_first_the_source_is_identified_then_a_watch_list_asks_for_the_most_recent() -> None:
     plan = make()
     assert plan.next() == (Ask.PROBE, ())
-    plan.probed("u", None)
+    plan.probed("u", None, HELD)
     ask, query = plan.next()
     assert ask is Ask.WATCH_LIST
     wanted = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "watch": "true"}
@@ -43,7 +46,7 @@ def test_first_the_source_is_identified_then_a_watch_list_asks_for_the_most_rece
 )
 def test_a_server_without_watch_list_is_listed_in_pages_at_once(ending: Ending) -> None:
     plan = make()
-    plan.probed("u", None)
+    plan.probed("u", None, HELD)
     assert plan.ended(Ask.WATCH_LIST, ending, 0) == 0
     assert plan.next() == (Ask.LIST, (("limit", "500"), ("resourceVersion", "0")))
 
@@ -51,14 +54,14 @@ def test_a_server_without_watch_list_is_listed_in_pages_at_once(ending: Ending) 
 def test_a_list_is_consistent_where_it_is_compared_with_what_we_had() -> None:
     plan = make(version=5)
     plan.watch_list = False
-    plan.probed("u", 7)
+    plan.probed("u", 7, HELD)
     assert plan.next() == (Ask.LIST, (("limit", "500"),))
 
 
 def test_an_expired_page_makes_the_next_list_whole() -> None:
     plan = make()
     plan.watch_list = False
-    plan.probed("u", None)
+    plan.probed("u", None, HELD)
     plan.ended(Ask.LIST, Ending(End.REFUSED, 1, 410), 0)
     assert dict(plan.next().query) == {"resourceVersion": "0"}
     plan.listed(8)
@@ -88,7 +91,7 @@ def test_a_server_that_ends_every_watch_is_not_asked_in_a_tight_loop() -> None:
     pauses = []
     for _ in range(4):
         pauses.append(plan.ended(Ask.WATCH, Ending(End.CLEAN, 0.01), 0))
-        plan.probed("u", 10)
+        plan.probed("u", 10, HELD)
     assert pauses[0] == 0
     assert pauses[1] < pauses[2] < pauses[3]
 
@@ -128,10 +131,10 @@ def test_the_first_410_lists_at_once_a_second_one_soon_after_waits() -> None:
 def test_unreadable_events_are_resumed_once_then_all_is_listed() -> None:
     plan = following()
     plan.ended(Ask.WATCH, Ending(End.GARBLED, 1), 0)
-    plan.probed("u", 10)
+    plan.probed("u", 10, HELD)
     assert plan.next().ask is Ask.WATCH
     plan.ended(Ask.WATCH, Ending(End.GARBLED, 1), 0)
-    plan.probed("u", 10)
+    plan.probed("u", 10, HELD)
     assert plan.next().ask is Ask.WATCH_LIST
     assert plan.relist == "garbled"
 
@@ -148,7 +151,7 @@ def test_progress_between_unreadable_events_is_no_row() -> None:
 def test_a_source_that_went_back_is_listed_anew_and_told(uid: str, version: int) -> None:
     plan = following(10)
     plan.ended(Ask.WATCH, Ending(End.BROKEN, 60), 0)
-    plan.probed(uid, version)
+    plan.probed(uid, version, HELD)
     assert plan.next().ask is Ask.WATCH_LIST
     plan.listed(version)
     assert plan.rolled_back
@@ -160,14 +163,40 @@ def test_a_source_that_went_back_is_listed_anew_and_told(uid: str, version: int)
 def test_a_source_that_goes_on_is_watched_from_where_we_were() -> None:
     plan = following(10)
     plan.ended(Ask.WATCH, Ending(End.BROKEN, 60), 0)
-    plan.probed("u", 30)
+    plan.probed("u", 30, HELD)
+    assert dict(plan.next().query)["resourceVersion"] == "7"  # and must tell again what we hold
+    assert not plan.rolled_back
+    plan.proven()
     assert dict(plan.next().query)["resourceVersion"] == "10"
+
+
+def test_a_watch_that_ends_by_time_before_it_has_proven_anything_is_asked_again() -> None:
+    plan = following(10)
+    plan.ended(Ask.WATCH, Ending(End.BROKEN, 60), 0)
+    plan.probed("u", 30, HELD)
+    plan.next()
+    plan.ended(Ask.WATCH, Ending(End.CLEAN, plan.watch_seconds), 0)
+    assert plan.next().ask is Ask.PROBE
+
+
+def test_another_past_is_listed_at_once() -> None:
+    plan = following(10)
+    assert plan.ended(Ask.WATCH, Ending(End.TORN, 1), 0) == 0
+    assert plan.next().ask is Ask.WATCH_LIST
+    plan.listed(12, HELD, {"a": Item(7, b"a")})
+    assert plan.rolled_back
+
+
+def test_a_first_list_contradicts_nothing() -> None:
+    plan = make(version=10, uid="u")
+    plan.probed("u", 12, {})
+    plan.listed(12, {}, HELD)
     assert not plan.rolled_back
 
 
 def test_an_identity_that_may_not_be_read_proves_nothing() -> None:
     plan = make(uid="u")
-    plan.probed("", None)
+    plan.probed("", None, HELD)
     assert not plan.rolled_back
     assert plan.uid == "u"
 
@@ -175,7 +204,7 @@ def test_an_identity_that_may_not_be_read_proves_nothing() -> None:
 def test_what_an_earlier_life_knew_shows_a_rollback_at_the_first_list() -> None:
     plan = make(version=100, uid="u")
     assert plan.next().query == (("limit", "1"),)
-    plan.probed("u", 100)
+    plan.probed("u", 100, HELD)
     plan.listed(99)
     assert plan.rolled_back
 

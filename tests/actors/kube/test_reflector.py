@@ -192,10 +192,12 @@ async def test_a_broken_watch_goes_on_from_its_version() -> None:
         await rig.seen.reaches(15)
         api.current = 40
         await first.cut()
+        await second.send(added("a", 10))
         await second.send(modified("a", 41))
         await rig.seen.reaches(41)
         assert not rig.reflector.stats.error
-    assert [query.get("resourceVersion") for query in api.queries] == [None, "15", "15"]
+    assert [query.get("resourceVersion") for query in api.queries] == [None, "9", "9"]
+    assert [names_of(batch.changes) for batch in rig.seen.batches] == [["+a10"], [], ["+a41"]]
     assert rig.reflector.stats.endings == {"broken": 1, "500": 1}
     assert rig.reflector.stats.relists == {"start": 1}
     assert api.probes >= 1
@@ -209,10 +211,96 @@ async def test_a_watch_cut_within_an_event_loses_nothing() -> None:
         await first.send(modified("a", 11) + added("b", 12)[:50])
         await rig.seen.reaches(11)
         await first.end()
-        await second.send(added("b", 12))
+        await second.send(modified("a", 11), added("b", 12))
         await rig.seen.reaches(12)
-    assert api.queries[1]["resourceVersion"] == "11"
+    assert api.queries[1]["resourceVersion"] == "10"
     assert rig.reflector.stats.endings == {"broken": 1}
+
+
+@pytest.mark.parametrize("told", [[modified("b", 61)], [added("b", 60)], [bookmark(70)], []])
+async def test_a_history_that_has_passed_our_version_is_listed(told: list[bytes]) -> None:
+    """Restored from a backup of version 50, and so busy since that its version shows nothing."""
+    api, first, second, third = ScriptedApi(), Watching(), Watching(), Watching()
+    api.then(first, second, third)
+    async with reflecting(api, mark_seconds=0.5) as rig:
+        await start(first, 50, "a")
+        await first.send(modified("a", 60, spec="lost"), added("c", 65))
+        await rig.seen.reaches(65)
+        api.current = 70
+        await first.cut()
+        await second.send(*told)
+        await third.send(added("a", 50), added("b", 60), bookmark(70, end=True))
+        await rig.seen.reaches(70)
+    last = rig.seen.batches[-1]
+    assert (last.whole, last.reset) == (True, True)
+    assert rig.seen.state == {"default/a": 50, "default/b": 60}
+    assert rig.reflector.stats.relists == {"start": 1, "another past": 1}
+
+
+async def test_nothing_is_handed_on_of_a_history_that_is_not_ours() -> None:
+    api, first, second, third = ScriptedApi(), Watching(), Watching(), Watching()
+    api.then(first, second, third)
+    async with reflecting(api) as rig:
+        await start(first, 50, "a")
+        await first.send(bookmark(60))
+        await rig.seen.reaches(60)
+        await first.cut()
+        # It is ours up to 50; the lost one was quiet behind that, the new one is not.
+        await second.send(added("a", 50), added("b", 55))
+        await second.send(added("c", 61))
+        await third.send(
+            added("a", 50), added("b", 55), added("c", 61), bookmark(1_000_000, end=True)
+        )
+        await rig.seen.reaches(1_000_000)
+    assert [names_of(batch.changes) for batch in rig.seen.batches] == [
+        ["+a50"],
+        [],
+        ["+b55", "+c61"],
+    ]
+    assert rig.seen.batches[-1].reset
+
+
+async def test_what_came_and_went_behind_our_newest_object_is_no_other_history() -> None:
+    api, first, second = ScriptedApi(), Watching(), Watching()
+    api.then(first, second)
+    async with reflecting(api) as rig:
+        await start(first, 50, "a")
+        await first.send(added("b", 55), deleted("b", 56), bookmark(60))
+        await rig.seen.reaches(60)
+        await first.cut()
+        await second.send(added("a", 50), added("b", 55))
+        await second.send(deleted("b", 56), added("c", 61))
+        await rig.seen.reaches(61)
+    assert names_of(rig.seen.batches[-1].changes) == ["+c61"]
+    assert rig.reflector.stats.relists == {"start": 1}
+
+
+async def test_without_objects_there_is_nothing_to_compare_and_all_is_listed() -> None:
+    api, first, second = ScriptedApi(), Watching(), Watching()
+    api.then(first, second)
+    async with reflecting(api) as rig:
+        await start(first, 50)
+        await rig.seen.reaches(50)
+        await first.cut()
+        await start(second, 1_000_000, "a")
+        await rig.seen.reaches(1_000_000)
+    assert not rig.seen.batches[-1].reset
+    assert rig.seen.state == {"default/a": 1_000_000}
+
+
+async def test_a_list_behind_an_expired_version_shows_another_history_too() -> None:
+    api, first, second = ScriptedApi(), Watching(), Watching()
+    api.then(first, refuse(410), second)
+    async with reflecting(api) as rig:
+        await start(first, 50, "a", "b")
+        await first.send(deleted("b", 60))
+        await rig.seen.reaches(60)
+        api.current = 70
+        await first.cut()
+        await second.send(added("a", 50), added("b", 49), bookmark(70, end=True))
+        await rig.seen.reaches(70)
+    assert rig.seen.batches[-1].reset
+    assert rig.seen.state == {"default/a": 50, "default/b": 49}
 
 
 @pytest.mark.parametrize("by_event", [True, False])
@@ -246,7 +334,7 @@ async def test_changes_before_an_error_event_in_the_same_chunk_count() -> None:
         await first.send(modified("a", 11), line("ERROR", failure(500, "InternalError")))
         await second.opened.wait()
     assert rig.seen.state == {"default/a": 11}
-    assert api.queries[1]["resourceVersion"] == "11"
+    assert api.queries[1]["resourceVersion"] == "10"
 
 
 async def test_retry_after_is_kept() -> None:
@@ -407,7 +495,7 @@ async def test_a_server_that_hangs_behind_a_living_kernel_is_noticed() -> None:
         api.hangs = True
         await second.opened.wait()
         api.hangs = False
-        await second.send(bookmark(12))
+        await second.send(added("a", 10), bookmark(12))
         await rig.seen.reaches(12)
     assert rig.reflector.stats.endings == {"broken": 1}
 

@@ -267,6 +267,17 @@ def test_the_end_is_for_watchers_to_come_too() -> None:
             attempt()
 
 
+def test_a_version_of_the_history_before_a_reset_is_not_taken_for_one_to_come() -> None:
+    cache = WatchCache(CONFIGMAPS)
+    cache.replace({}, 10)
+    cache.reset([], 5)
+    for version in (6, 10):
+        with pytest.raises(TooOld):
+            cache.watch(version)
+    for version in (5, 11):
+        assert cache.watch(version).take() is None
+
+
 def test_reset_ends_watchers_and_forgets_the_past() -> None:
     source = filled()
     version = source.put("a")

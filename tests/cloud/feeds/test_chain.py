@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -204,6 +205,42 @@ async def test_an_api_server_without_its_memory_is_another_lineage(world: World)
         # One change of the cluster is one change of lineage, however many feeds notice it.
         assert feeds.status()["lineage"] == after.lineage
         assert {feed["lineage"] for feed in feeds.status()["feeds"].values()} == {after.lineage}
+
+
+async def test_a_restored_cluster_is_another_lineage_however_far_it_has_come(world: World) -> None:
+    """Its versions are above ours before we look: only what they are about shows it."""
+    await world.put("kept", a="1")
+    await world.api.stop()
+    shutil.copytree(world.path / "api-0", world.path / "api-1")
+    await world.restart()
+    async with (
+        world.feeds("configmaps", "services") as feeds,
+        following(world.follower, CONFIGMAPS) as followed,
+        following(world.follower, "services_v1") as services,
+    ):
+        await followed.until(lambda f: "default/kept" in f.items)
+        for number in range(5):
+            await world.put(f"lost{number}", a="1")
+        await world.change("kept", a="lost")
+        await followed.until(lambda f: b"lost" in f.items["default/kept"].data)
+        await services.until(lambda s: bool(s.items))
+        before = followed.follower.position
+        await world.api.stop()
+        world.lives = 1
+        await world.serve(free_port())  # where nobody looks
+        async with ClusterClient(ApiAccess(url=world.api.url)) as client:
+            for number in range(20):
+                await client.create(CM, "default", configmap(f"new{number}", a="1"))
+        await world.restart()
+        await followed.until(lambda f: "default/new19" in f.items)
+        assert "default/lost0" not in followed.items
+        assert b"lost" not in followed.items["default/kept"].data
+        after = followed.follower.position
+        assert after.version > before.version
+        assert after.lineage > before.lineage
+        # That one was quiet, and could not have noticed.
+        await services.until(lambda s: s.follower.position.lineage == after.lineage)
+        assert feeds.status()["feeds"][CONFIGMAPS]["relists"] == {"start": 1, "another past": 1}
 
 
 async def test_memory_lost_while_the_cloud_site_was_away_is_noticed_too(world: World) -> None:
