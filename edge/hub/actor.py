@@ -32,6 +32,7 @@ from edge.hub.asked import Policy
 from edge.hub.backend import HubBackend
 from edge.hub.borrowed import Borrowed, Borrower
 from edge.hub.components import component_of
+from edge.hub.condition import Autonomy
 from edge.hub.documents import Documents
 from edge.hub.feeds import HubFeeds, Making, Upstream
 from edge.hub.gets import Gets
@@ -214,6 +215,9 @@ class Hub(Actor[HubActorSettings]):
         await self._ways.start(self.context.tasks.spawn, self._site_key)
         self._mirrors.start()
         self.context.tasks.spawn("replay", self._later.run(self._ways, self._uplink))
+        clock = self.context.clock.wall
+        autonomy = Autonomy(self.context.node, self._trouble, self._uplink, clock, self.context.log)
+        self.context.tasks.spawn("autonomy", autonomy.run())
         self.context.tasks.spawn("sources", self._follow_best_source())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
         self.context.log.info("serves the Kubernetes API on {}", self.url)
@@ -261,6 +265,7 @@ class Hub(Actor[HubActorSettings]):
         documents = Documents(self._uplink, self._disk, serve, self.context.clock.wall)
         local = LocalObjects(self._mirrors, self._backend.feed, self._disk, self._queue)
         return NodeRequests(
+            self.context.node,
             lambda: Policy(self.settings.identities, self.settings.components),
             Kinds(documents.ask, self.context.clock.monotonic, self.context.log),
             self._mirrors,
@@ -278,6 +283,11 @@ class Hub(Actor[HubActorSettings]):
     def _is_outsider(self, request: web.Request, cache: WatchCache) -> bool:
         component = component_of(request.headers.get("User-Agent", ""))
         return self._views.is_outsider(component, cache.resource)
+
+    def _trouble(self) -> str:
+        """Why what is read would not be there without the cloud; "" if it would."""
+        frozen = self._disk.frozen
+        return f"the disk cache misses the newest of {frozen} lists" if frozen else ""
 
     def _level(self, info: RequestInfo) -> Level:
         component = component_of(info.headers.get("User-Agent", ""))

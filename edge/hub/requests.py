@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from multidict import MultiDict
+
+from actors.kube import builtin
 from actors.kube.serve.api import READ_VERBS
 from actors.kube.serve.app import API
+from actors.kube.serve.backend import not_filled
 from actors.kube.serve.passing import check_unclaimed
 from edge.hub.asked import Asked, Policy, asked_of
 from edge.hub.documents import Documents
@@ -14,7 +19,7 @@ from edge.hub.gets import Gets
 from edge.hub.kinds import Kinds
 from edge.hub.uplink import Uplink
 from edge.hub.writes import Writes
-from edge.mirror import Mirrors, scope_of
+from edge.mirror import Mirrors, Scope, scope_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -32,6 +37,7 @@ class NodeRequests:
 
     def __init__(
         self,
+        node: str,
         policy: Callable[[], Policy],
         kinds: Kinds,
         mirrors: Mirrors,
@@ -41,6 +47,7 @@ class NodeRequests:
         uplink: Uplink,
         views: Views,
     ) -> None:
+        self._node = node
         self._policy = policy
         self._kinds = kinds
         self._mirrors = mirrors
@@ -53,6 +60,8 @@ class NodeRequests:
     async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         """Raises ApiError."""
         check_unclaimed(request.headers)
+        if info.path == "/pods":
+            return await self._pods(request, info)
         if not info.is_resource:
             return await self._documents(request, info, request.app[API].own)
         resource = info.resource or await self._kinds.find(info.group, info.version, info.plural)
@@ -66,6 +75,16 @@ class NodeRequests:
         if info.verb == "get":
             return await self._gets(request, asked)
         return await self._from_mirror(request, asked)
+
+    async def _pods(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        """The node's pods as its kubelet knows them, link or none; as YurtHub's GET /pods."""
+        fields = f"spec.nodeName={self._node}"
+        mirror = self._mirrors.covering(Scope.of("", builtin.PODS, fields=fields))
+        if mirror is None:
+            raise not_filled(builtin.PODS)
+        query = MultiDict({"fieldSelector": fields})
+        asked = replace(info, verb="list", resource=builtin.PODS, query=query)
+        return await request.app[API].read(request, asked, mirror)
 
     async def _from_mirror(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         scope = scope_of(asked.info, asked.identity, asked.resource)

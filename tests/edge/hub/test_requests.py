@@ -47,7 +47,7 @@ async def create(w: World, *objects: Json) -> None:
     async with aiohttp.ClientSession(w.api.url) as direct:
         for each in objects:
             plural = f"{each['kind'].lower()}s"
-            path = f"/api/v1/namespaces/default/{plural}"
+            path = f"/api/v1/{'' if plural == 'nodes' else 'namespaces/default/'}{plural}"
             async with direct.post(path, json=each) as answer:
                 assert answer.status == 201, await answer.text()
 
@@ -114,6 +114,29 @@ async def test_an_empty_pod_list_is_never_served_for_an_unknown_one(w: World) ->
     await w.restart_hub()
     async with kubelet(w) as client, client.get(PODS) as answer:
         assert (answer.status, (await answer.json())["reason"]) == (503, "ServiceUnavailable")
+
+
+async def test_the_node_s_pods_are_told_on_one_path(w: World) -> None:
+    await create(w, a_pod("mine"), a_pod("other", "node-2"))
+    async with kubelet(w) as client:
+        async with client.get("/pods") as answer:
+            assert answer.status == 503
+        assert await names(client, PODS) == ["mine"]
+        assert await names(client, "/pods") == ["mine"]
+        await cut(w)
+        assert await names(client, "/pods") == ["mine"]
+
+
+async def test_the_node_s_condition_says_that_it_can_do_without_the_cloud(w: World) -> None:
+    await create(w, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+    async with aiohttp.ClientSession(w.api.url) as direct:
+        found: list[Json] = []
+        async with asyncio.timeout(15):
+            while not found:
+                async with direct.get(f"/api/v1/nodes/{NODE}") as answer:
+                    found = (await answer.json()).get("status", {}).get("conditions", [])
+                await asyncio.sleep(0.05)
+    assert (found[0]["type"], found[0]["status"]) == ("Autonomy", "True")
 
 
 async def test_a_known_absence_is_told_as_one(w: World) -> None:

@@ -1,0 +1,92 @@
+"""The node's `Autonomy` condition: whether its components could do without the cloud.
+
+OpenYurt's is NodeAutonomy. True: what they read is kept on disk. False: the disk does not take it,
+with the reason. Told when it changes and every ten minutes; an API server that does not want to
+know is asked again only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from actors.kube.status_errors import ApiError
+
+if TYPE_CHECKING:
+    from loguru import Logger
+
+    from edge.offline import Upstream
+
+TYPE = "Autonomy"
+AGAIN = 600.0  # seconds: a controller may have replaced the node's status meanwhile
+LOOK = 5.0  # how soon a change is noticed
+_HEADERS = {
+    "Content-Type": "application/strategic-merge-patch+json",
+    "Accept": "application/json",
+    "User-Agent": "atoll-hub",
+}
+
+
+def condition(trouble: str, now: float, since: float) -> dict[str, str]:
+    """`trouble` "": all is kept. Times are seconds since 1970."""
+    return {
+        "type": TYPE,
+        "status": "False" if trouble else "True",
+        "reason": "NotKept" if trouble else "Kept",
+        "message": trouble or "what this node's components read is kept on its disk",
+        "lastHeartbeatTime": _stamp(now),
+        "lastTransitionTime": _stamp(since),
+    }
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Autonomy:
+    def __init__(
+        self,
+        node: str,
+        trouble: Callable[[], str],
+        upstream: Upstream,
+        wall: Callable[[], float],
+        log: Logger,
+    ) -> None:
+        self._path = f"/api/v1/nodes/{node}/status"
+        self._trouble = trouble
+        self._upstream = upstream
+        self._wall = wall
+        self._log = log
+        self._told: str | None = None
+        self._since = 0.0
+        self._due = 0.0
+        self._is_refused = False
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK)
+
+    async def look(self) -> None:
+        trouble, now = self._trouble(), self._wall()
+        if trouble == self._told and now < self._due:
+            return
+        since = self._since if trouble == self._told else now
+        body = {"status": {"conditions": [condition(trouble, now, since)]}}
+        try:
+            status, _ = await self._upstream.request(
+                "PATCH", self._path, _HEADERS, json.dumps(body).encode(), ""
+            )
+        except (ApiError, OSError, TimeoutError):
+            return  # nobody can be asked: soon again
+        self._told, self._since, self._due = trouble, since, now + AGAIN
+        is_refused = status >= 400 and status != 404  # the node may not be registered yet
+        if status == 404:
+            self._told = None
+            self._due = now + LOOK
+        if is_refused and not self._is_refused:
+            self._log.warning("the API server does not take the node's Autonomy: {}", status)
+        self._is_refused = is_refused
