@@ -20,6 +20,9 @@ POOL_UP_FEEDS = FeedSubjects(frames="pool.up.data.", sync="pool.up.sync.", tick=
 POOL_FEEDS = FeedSubjects(frames="pool.feed.data.", sync="pool.feed.sync.", tick="pool.feed.tick")
 """The coordinator's feeds, for all hubs of the pool (fenced by `coordinator`)."""
 
+CATALOG = "catalog"
+"""The feed that names all others of its site: keys are feeds, values their resources."""
+
 INBOX = "_INBOX"
 """First token of all inboxes."""
 

@@ -31,7 +31,6 @@ from cloud.feeds.metrics import feed_figures
 from cloud.feeds.plan import catalog_changes, pick_all, step
 from cloud.feeds.source import Making, SourceFeed
 
-CATALOG = "catalog"
 MEMORY = "feeds.json"
 GATHER = 0.05  # seconds; CRDs come in bursts, one look will do
 LOOKS = RestartPolicy(first=1.0, factor=1.5, ceiling=10.0)
@@ -65,7 +64,9 @@ class Feeds(Actor[FeedsSettings]):
         self._look = asyncio.Event()  # something asks for a look at discovery
         self._applying = asyncio.Lock()  # feeds start and end one step after the other
         self._telling = asyncio.Lock()  # so do versions of the catalog
-        self._catalog = FeedPublisher(self._bus, subjects.CLOUD_FEEDS, CATALOG, settings.feed)
+        self._catalog = FeedPublisher(
+            self._bus, subjects.CLOUD_FEEDS, subjects.CATALOG, settings.feed
+        )
         self._ticker = Ticker(
             self._bus, subjects.CLOUD_FEEDS, self._Publishers(self), settings.tick
         )

@@ -13,10 +13,10 @@ from bus.errors import BusError, Conflict
 from bus.feed import FeedSettings
 from bus.feed.ticks import Ticks
 from bus.fence import Fenced, Guard, Guarded
-from bus.lease import Elector, JetStreamLeases
 from bus.table import JetStreamTable
 from edge.coordinator.shelf import Ends, Shelf
 from edge.coordinator.term import Term
+from edge.election import elector_of
 from edge.metrics import follower_figures
 
 LEASE = "coordinator"
@@ -41,14 +41,7 @@ class Coordinator(Actor[CoordinatorSettings]):
         self._term: Term | None = None
         self._running: asyncio.Task[None] | None = None
         context.metrics.register(Figures(*self._figures()))
-        self.elector = Elector(
-            JetStreamLeases(self._pool),
-            LEASE,
-            context.node,
-            ttl=settings.ttl,
-            renew=settings.renew,
-            clock=context.clock.monotonic,
-        )
+        self.elector = elector_of(context, LEASE, settings.ttl, settings.renew)
 
     async def on_start(self) -> None:
         self.elector.on_change(lambda _: self._changed.set())

@@ -10,7 +10,6 @@ from bus import subjects
 from bus.feed import Batch, FeedPublisher, Ticker
 from edge.coordinator.shelf import Ends, OnChanges, Shelf
 
-CATALOG = "catalog"
 MakeEnds = Callable[[Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]], Ends]
 
 
@@ -34,7 +33,7 @@ class Term:
         """
         async with asyncio.TaskGroup() as group:
             ends = self._make_ends(lambda name, work: group.create_task(work, name=name))
-            await self._open(CATALOG, ends, self._on_catalog)
+            await self._open(subjects.CATALOG, ends, self._on_catalog)
             publishers = _Publishers(self._shelves)
             Ticker(ends.downstream, subjects.POOL_FEEDS, publishers, self._tick).start(ends.spawn)
             await self._keep_shelves(ends)
@@ -47,7 +46,7 @@ class Term:
         while True:
             await self._catalog_changed.wait()
             self._catalog_changed.clear()
-            wanted = set(self._shelves[CATALOG].follower.items) | {CATALOG}
+            wanted = set(self._shelves[subjects.CATALOG].follower.items) | {subjects.CATALOG}
             for name in sorted(self._shelves.keys() - wanted):
                 await self._shelves.pop(name).clear()
             for name in sorted(wanted - self._shelves.keys()):

@@ -15,13 +15,12 @@ from actors.kube.watchcache import WatchCache
 from bus.api import Bus
 from bus.feed import Batch, FeedFollower, FeedSettings, FeedSubjects, Item
 from bus.feed.ticks import Ticks
+from bus.subjects import CATALOG
 from edge.hub.keeping import FeedDisk, FeedKeeper, contents_of
 from edge.hub.progress import Progress
 
 if TYPE_CHECKING:
     from loguru import Logger
-
-CATALOG = "catalog"
 
 
 @dataclass(frozen=True)

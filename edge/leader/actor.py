@@ -10,8 +10,8 @@ from typing import Any
 from actors.actor import Actor, Context
 from actors.figures import Figure, Figures, one
 from bus.fence import Fenced
-from bus.lease import Elector, JetStreamLeases
 from bus.stream import StreamSettings
+from edge.election import elector_of
 from edge.leader.lending import Lending, LendingCounters
 from edge.leader.relay import Relay, RelayCounters
 
@@ -39,14 +39,7 @@ class Leader(Actor[LeaderSettings]):
         self._lending: Lending | None = None
         self._lent = LendingCounters()
         context.metrics.register(Figures(*self._figures()))
-        self.elector = Elector(
-            JetStreamLeases(self._pool),
-            LEASE,
-            context.node,
-            ttl=settings.ttl,
-            renew=settings.renew,
-            clock=context.clock.monotonic,
-        )
+        self.elector = elector_of(context, LEASE, settings.ttl, settings.renew)
 
     async def on_start(self) -> None:
         self.elector.on_change(lambda _: self._changed.set())

@@ -16,10 +16,11 @@ from bus.feed import Batch, Change, FeedFollower, FeedSettings, Position
 from bus.feed.ticks import Ticks
 from bus.fence import Fenced, Guard, Guarded
 from bus.memory import MemoryBroker, MemoryBus
+from bus.subjects import CATALOG
 from bus.table import ObjectTable, TableState
 from bus.table_memory import MemoryStorage, MemoryTable
 from edge.coordinator.shelf import Ends
-from edge.coordinator.term import CATALOG, Term
+from edge.coordinator.term import Term
 from edge.leader.relay import Relay
 from tests.actors.until import until
 from tests.edge.worlds import TICK, CloudFeed, Tasks, owned_tasks

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 from actors.actor import Context
 from actors.kube import builtin
 from bus.memory import MemoryBroker, MemoryBus
+from bus.subjects import CATALOG
 from edge.hub.actor import Hub, HubActorSettings
-from edge.hub.feeds import CATALOG
 from tests.actors.until import until
 from tests.edge.worlds import CloudFeed, owned_tasks
 

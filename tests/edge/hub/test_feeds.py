@@ -17,8 +17,9 @@ from actors.kube.watchcache import TooOld, WatchCache
 from bus import subjects
 from bus.feed import Change, FeedSettings, Position
 from bus.memory import MemoryBroker, MemoryBus
+from bus.subjects import CATALOG
 from edge.hub.backend import HubBackend
-from edge.hub.feeds import CATALOG, FollowedResource, HubFeeds, Making, Upstream
+from edge.hub.feeds import FollowedResource, HubFeeds, Making, Upstream
 from tests.actors.until import until
 from tests.edge.worlds import CloudFeed, owned_tasks
 

@@ -19,9 +19,9 @@ from actors.actor import Context
 from actors.kube import builtin
 from bus import subjects
 from bus.memory import MemoryBroker, MemoryBus
+from bus.subjects import CATALOG
 from configs.schema import FilterRule, HubFilters, RuleMatch
 from edge.hub.actor import Hub, HubActorSettings
-from edge.hub.feeds import CATALOG
 from tests.actors.until import until
 from tests.edge.worlds import CloudFeed, owned_tasks
 
