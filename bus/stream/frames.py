@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bus import zstd
 from bus.envelope import pack, unpack
 from bus.errors import DecodeError
 from bus.stream.core import Request
+from bus.stream.dictionary import DICTIONARY
 
 OPEN, DATA, CREDIT, CANCEL, PING = "open", "data", "credit", "cancel", "ping"
 ACCEPT, HEAD, FAIL, PONG = "accept", "head", "fail", "pong"
@@ -40,14 +42,30 @@ class Frame(NamedTuple):
     body: list[Any]
 
 
+_SQUEEZED = b"\xc1"  # no msgpack begins so: a delta to the dictionary follows
+_SQUEEZABLE = range(64, 4096)  # bytes; smaller ones gain nothing, larger bodies come compressed
+_TEXTUAL = frozenset({OPEN, HEAD, DATA})
+
+
 def encode(kind: str, *body: Any) -> bytes:
     """Raises MessageTooLarge."""
-    return pack(kind, list(body))
+    raw = pack(kind, list(body))
+    if kind not in _TEXTUAL or len(raw) not in _SQUEEZABLE:
+        return raw
+    delta = zstd.diff(DICTIONARY, raw)
+    return _SQUEEZED + delta if delta is not None and len(delta) + 1 < len(raw) else raw
+
+
+def _plain(raw: bytes) -> bytes:
+    """Raises DecodeError."""
+    if not raw.startswith(_SQUEEZED):
+        return raw
+    return zstd.patch(DICTIONARY, raw[len(_SQUEEZED) :], _SQUEEZABLE.stop)
 
 
 def decode(raw: bytes, kinds: frozenset[str]) -> Frame:
     """Raises DecodeError."""
-    kind, body = unpack(raw, kinds)
+    kind, body = unpack(_plain(raw), kinds)
     shape = _SHAPES[kind]
     if not isinstance(body, list) or len(body) != len(shape):
         raise DecodeError(f"{kind}: not {len(shape)} parts", raw)

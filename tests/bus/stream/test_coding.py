@@ -8,10 +8,11 @@ import random
 import pytest
 
 from bus import zstd
-from bus.errors import StreamBroken
+from bus.envelope import pack
+from bus.errors import DecodeError, StreamBroken
 from bus.memory import MemoryBroker, MemoryBus
 from bus.permissions import inbox_prefix
-from bus.stream import Exchange, Request, StreamClient, StreamServer, StreamSettings, coding
+from bus.stream import Exchange, Request, StreamClient, StreamServer, StreamSettings, coding, frames
 from bus.stream.core import Headers
 from bus.stream.server import Handler
 
@@ -127,3 +128,18 @@ async def test_damage_is_a_broken_stream() -> None:
     async with Wire(damaged) as wire:
         with pytest.raises(StreamBroken, match="bad zstd"):
             await wire.ask(POST)
+
+
+def test_small_frames_are_squeezed_and_come_as_they_were() -> None:
+    headers = [["Content-Type", "application/json"], ["Cache-Control", "no-cache, private"]]
+    for body in ((7, 200, headers), (0, 404, [])):
+        raw = frames.encode(frames.HEAD, *body)
+        assert frames.decode(raw, frames.TO_CLIENT).body == list(body)
+    assert len(frames.encode(frames.HEAD, 7, 200, headers)) < len(pack("head", [7, 200, headers]))
+
+
+def test_a_squeezed_frame_that_was_damaged_is_refused() -> None:
+    raw = frames.encode(frames.HEAD, 7, 200, [["Content-Type", "application/json"]] * 4)
+    for broken in (raw[:-1], raw[:1], raw[:9] + b"x" + raw[10:], b"\xc1" + b"\0" * 40):
+        with pytest.raises(DecodeError):
+            frames.decode(broken, frames.TO_CLIENT)
