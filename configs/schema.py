@@ -302,6 +302,9 @@ class Node(Section):
     """The machine that runs it; `atoll up` starts the nodes whose host is this machine."""
     listen: Address = "127.0.0.1:10261"
     """Where its hub serves the Kubernetes API. YurtHub's port."""
+    secure: Address | None = None
+    """Where its hub serves pods over TLS, by their service account tokens; YurtHub's port is 10268.
+    Unset: nowhere. Pods need an address of the node here, not loopback."""
     cloud_url: BusUrl | None = None
     """This node's own way to the cloud bus, where it differs from the pool's."""
     public_key: str | None = None

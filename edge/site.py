@@ -132,6 +132,7 @@ class PoolSite:
             disk=DiskSettings(limit=hub.cache.size),
             components=hub.cache.components,
             filters=hub.filters,
+            secure=split_address(node.secure) if node.secure is not None else None,
             seats=SeatSettings(total=hub.requests),
             members=tuple(each.name for each in self._config.nodes),
             seed_file=self._keys[node.name].seed_file,

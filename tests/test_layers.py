@@ -92,7 +92,7 @@ HOMES = {
         "proofs and seals of borrowed links",
         (
             "cloud/apiserver/access/tokens.py",
-            "cloud/apiserver/access/certificate.py",
+            "actors/kube/serve/certificate.py",
             "bus/borrow/crypto.py",
             "bus/keys.py",
         ),

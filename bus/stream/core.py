@@ -29,9 +29,9 @@ class StreamSettings:
     max_body: int = 3 * 1024 * 1024  # of a request; as upstream
     accept: float = 3.0  # until a server has taken a request
     head: float = 60.0  # until the answer begins; ApiGate itself gives up earlier
-    # Nothing heard for so long: ask whether they are there, about 200 bytes. 3 s: with `patience`
-    # a dead server is noticed in 5 s, and an hour of silence costs 240 KB, however many watches.
-    silence: float = 3.0
+    # Nothing heard for so long: ask whether they are there, about 200 bytes. 5 s: with `patience`
+    # a dead server is noticed in 7 s, and an hour of silence costs 144 KB, however many watches.
+    silence: float = 5.0
     patience: float = 2.0  # for the answer to that
     check: float = 10.0  # how often both sides compare counts: finds a lost last frame
     abandoned: float = 30.0  # a client that has not named a stream for so long is gone

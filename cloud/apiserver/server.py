@@ -17,6 +17,7 @@ from actors.kube.schemas import published
 from actors.kube.serve.api import Hooks, ServeSettings
 from actors.kube.serve.app import build_app
 from actors.kube.serve.backend import CacheBackend
+from actors.kube.serve.certificate import keep_secret, own_certificate
 from actors.kube.serve.server import Server, start_server
 from actors.kube.watchcache import CacheSettings, Entry
 from actors.log import logger
@@ -24,10 +25,9 @@ from actors.tasks import OwnedTasks
 from cloud.apiserver import bootstrap, bulk, kubeconfig
 from cloud.apiserver.access.accounts import Accounts
 from cloud.apiserver.access.authorizer import AllowAll, RbacAuthorizer
-from cloud.apiserver.access.certificate import own_certificate
 from cloud.apiserver.access.policy import MASTERS
 from cloud.apiserver.access.reviews import Reviews
-from cloud.apiserver.access.tokens import Signer, keep_secret
+from cloud.apiserver.access.tokens import Signer
 from cloud.apiserver.addresses import Addresses
 from cloud.apiserver.audit import AuditLog
 from cloud.apiserver.auth import Authenticator

@@ -27,7 +27,7 @@ from bus.stream import StreamClient, StreamSettings
 from configs.schema import HubFilters
 from edge.cache import CacheSettings as DiskSettings
 from edge.cache import DiskCache
-from edge.filters import KnownInputs
+from edge.filters import HubAddress, KnownInputs
 from edge.hub.asked import Policy
 from edge.hub.backend import HubBackend
 from edge.hub.borrowed import Borrowed, Borrower
@@ -41,6 +41,8 @@ from edge.hub.later import Later, NodeObjects
 from edge.hub.local import LocalObjects
 from edge.hub.requests import NodeRequests
 from edge.hub.seats import Level, Seats, SeatSettings
+from edge.hub.secure.port import SecurePort
+from edge.hub.secure.reviews import Reviews
 from edge.hub.sitekey import SiteKey
 from edge.hub.sources import Source, choose
 from edge.hub.traffic import Traffic
@@ -81,6 +83,7 @@ class HubActorSettings:
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
     filters: HubFilters = field(default_factory=HubFilters)
     seats: SeatSettings = field(default_factory=SeatSettings)
+    secure: tuple[str, int] | None = None  # address of the TLS port for pods
     members: Sequence[str] = ()  # the pool's nodes, as the site file has them
 
 
@@ -128,6 +131,13 @@ class Hub(Actor[HubActorSettings]):
             finished=self._traffic.finished,
         )
         self._app = build_app(self._backend, hooks, settings.serve)
+        self._secure: SecurePort | None = None
+        if settings.secure is not None:
+            reviews = Reviews(self._uplink, context.clock.monotonic, context.clock.wall)
+            self._secure = SecurePort(
+                self._backend, hooks, settings.serve, reviews, context.state, context.clock.wall,
+                context.log,
+            )  # fmt: skip
         self._server: Server | None = None
         self._moves = 0
         context.metrics.register(Figures(*self._figures()))
@@ -221,15 +231,31 @@ class Hub(Actor[HubActorSettings]):
         self.context.tasks.spawn("sources", self._follow_best_source())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
         self.context.log.info("serves the Kubernetes API on {}", self.url)
+        await self._start_secure()
+
+    async def _start_secure(self) -> None:
+        if self._secure is None or self.settings.secure is None:
+            return
+        host, port = self.settings.secure
+        await self._secure.start(host, port)
+        self.context.tasks.spawn("certificate", self._secure.rotate(host))
+        change = self._views.inputs.set_hub(HubAddress(host, int(self._secure.url.rsplit(":")[-1])))
+        if change is not None:
+            self._views.tell(change)
 
     async def on_config(self, settings: HubActorSettings) -> None:
         await super().on_config(settings)
         self._app[WATCHES].configure(settings.serve)
         await self._views.configure(settings.filters)
         self._app[WATCHES].dismiss(self._is_outsider)
+        if self._secure is not None:
+            self._secure.app[WATCHES].configure(settings.serve)
+            self._secure.app[WATCHES].dismiss(self._is_outsider)
 
     async def on_stop(self) -> None:
         self._uplink.close()
+        if self._secure is not None:
+            await self._secure.stop()
         if self._server is not None:
             await self._server.stop()
         if self._ticks is not None:
@@ -348,6 +374,7 @@ class Hub(Actor[HubActorSettings]):
     def status(self) -> dict[str, Any]:
         return {
             "listen": self.url,
+            "secure": self._secure.url if self._secure is not None else "",
             "source": self._source.value,
             "feeds": {
                 name: {

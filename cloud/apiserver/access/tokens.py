@@ -6,7 +6,6 @@ ES256: a signature is checked with each request, which costs a tenth of a millis
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from actors.kube.serve.api import User
+from actors.kube.serve.certificate import keep_secret
 
 Object = dict[str, Any]
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -165,18 +165,6 @@ def _create(file: Path) -> None:
         serialization.NoEncryption(),
     )
     keep_secret(file, text)
-
-
-def keep_secret(file: Path, text: bytes) -> None:
-    """Written whole, and only its owner may read it."""
-    new = file.with_name(file.name + ".new")
-    new.unlink(missing_ok=True)
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(file)
 
 
 def _key_id(key: ec.EllipticCurvePublicKey) -> str:

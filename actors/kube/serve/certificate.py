@@ -1,9 +1,11 @@
-"""A certificate of the server's own: kubectl sends no credentials over plain HTTP."""
+"""A certificate of the server's own, which is its own CA: clients send no credentials over plain
+HTTP, and a hub at the edge cannot always ask a cluster to sign one."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 from pathlib import Path
 
 from cryptography import x509
@@ -11,11 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cloud.apiserver.access.tokens import keep_secret
-
 _NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 _LIFE = datetime.timedelta(days=3650)
-_RENEW = datetime.timedelta(days=365)  # before its end; a server is started more often
+_RENEW = datetime.timedelta(days=365)  # before its end: clients have that long to learn the new one
 
 
 def own_certificate(directory: Path, host: str, wall: float) -> tuple[Path, Path]:
@@ -80,3 +80,15 @@ def _name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def keep_secret(file: Path, text: bytes) -> None:
+    """Written whole, and only its owner may read it."""
+    new = file.with_name(file.name + ".new")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.replace(file)
