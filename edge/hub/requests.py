@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from multidict import MultiDict
-
 from actors.kube import builtin
 from actors.kube.serve.api import READ_VERBS
 from actors.kube.serve.app import API
@@ -82,8 +80,7 @@ class NodeRequests:
         mirror = self._mirrors.covering(Scope.of("", builtin.PODS, fields=fields))
         if mirror is None:
             raise not_filled(builtin.PODS)
-        query = MultiDict({"fieldSelector": fields})
-        asked = replace(info, verb="list", resource=builtin.PODS, query=query)
+        asked = replace(info, verb="list", resource=builtin.PODS)
         return await request.app[API].read(request, asked, mirror)
 
     async def _from_mirror(self, request: web.Request, asked: Asked) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from loguru import logger
 from prometheus_client import CollectorRegistry
@@ -47,6 +48,7 @@ class World:
     stack: AsyncExitStack
     hub: Hub
     context: Context = field(init=False)
+    more: dict[str, Any] = field(default_factory=dict)  # settings of the next hub
     buses: list[Connection] = field(default_factory=list)
 
     async def connect(self, key: NodeKey, client: str, inbox: str) -> Connection:
@@ -60,7 +62,7 @@ class World:
         """A new one, over the same state on disk."""
         context = replace(self.context, metrics=CollectorRegistry())
         settings = HubActorSettings(
-            "127.0.0.1", 0, identities=IDENTITIES, stream=QUICK, components=KEPT
+            "127.0.0.1", 0, identities=IDENTITIES, stream=QUICK, components=KEPT, **self.more
         )
         self.hub = Hub(context, settings)
         await self.hub.on_start()

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from actors.kube.serve.api import READ_VERBS, Hooks, ReadBackend, ServeSettings, User
 from actors.kube.serve.app import build_app
 from actors.kube.serve.certificate import own_certificate
@@ -19,6 +17,7 @@ from actors.kube.serve.server import Server, start_server
 from edge.hub.secure.reviews import Reviews
 
 if TYPE_CHECKING:
+    from aiohttp import web
     from loguru import Logger
 
 CA = "hub-ca.crt"  # in the node's state directory: what pods trust
