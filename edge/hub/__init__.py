@@ -8,3 +8,25 @@ Promises to a client: the resourceVersions are the API server's own, never go ba
 history of the cluster, and a client may move between hubs and the API server with them. Data older
 than `stale_after` is served with a Warning that says how old it is.
 """
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Difference(NamedTuple):
+    """Where a hub answers otherwise than the API server behind it."""
+
+    name: str
+    what: str
+    why: str
+
+
+DIFFERENCES = (
+    Difference(
+        "managedFields",
+        "objects that are read from a mirror or a feed have none",
+        "of no use to who only reads, and half of many objects: the WAN is paid for",
+    ),
+)
+"""All of them, while the API server can be asked; `tests/interop/differential` asserts that."""

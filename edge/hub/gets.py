@@ -42,7 +42,7 @@ class Gets:
     async def __call__(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """Raises ApiError."""
         wanted = negotiate(request.headers.get("Accept", ""))
-        if asked.info.subresource or wanted.view is not View.OBJECT:
+        if asked.info.subresource or wanted.view is not View.OBJECT or wanted.yaml:
             return await self._uplink(request, asked.info)
         source = self._local.followed(asked)
         if source is not None and asked.info.query.get("resourceVersion") == "0":
