@@ -11,7 +11,6 @@ from bus import subjects
 from bus.api import Bus
 from bus.feed import Change, FeedPublisher, FeedSubjects, Position, Ticker
 from bus.fence import Fenced
-from bus.memory import MemoryBus
 
 TICK = 0.02  # seconds; as quick as tests like it
 
@@ -73,7 +72,7 @@ class CloudFeed:
 class PoolCatalog(CloudFeed):
     """A pool's catalog that names no resource, as its coordinator publishes it."""
 
-    def __init__(self, bus: MemoryBus) -> None:
+    def __init__(self, bus: Bus) -> None:
         super().__init__(Fenced(bus, lambda: 1), "catalog", subjects.POOL_FEEDS)
 
     async def __aenter__(self) -> Self:
