@@ -256,8 +256,9 @@ class Hub(Actor[HubActorSettings]):
         self._uplink.close()
         if self._secure is not None:
             await self._secure.stop()
-        if self._server is not None:
-            await self._server.stop()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
         if self._ticks is not None:
             await self._ticks.unsubscribe()
         await self._mirrors.close()

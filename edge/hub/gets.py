@@ -13,7 +13,7 @@ from actors.kube.serve.bodies import headers_for, send
 from actors.kube.serve.negotiate import View, negotiate
 from actors.kube.serve.reads import warn
 from actors.kube.serve.views import Presenter
-from actors.kube.status_errors import not_found
+from actors.kube.status_errors import not_found, service_unavailable
 from bus.feed import Item
 from edge.hub.documents import respond
 from edge.hub.resume import version_of
@@ -49,6 +49,8 @@ class Gets:
             # "Whatever is there": nothing need cross the WAN (OpenYurt #2039).
             view = self._views.shown(asked.component, asked.resource, "get", source)
             return await request.app[API].read(request, asked.info, view)
+        if self._local.is_written(asked):  # and on its way: the API server's answer may be older
+            return await self._instead(request, asked, None)
         try:
             whole = await self._uplink.whole(request, b"", JSON)
         except Unreachable as error:
@@ -57,11 +59,13 @@ class Gets:
         return await respond(request, self._filtered(asked, whole), self._settings)
 
     async def _instead(
-        self, request: web.Request, asked: Asked, error: Unreachable
+        self, request: web.Request, asked: Asked, error: Unreachable | None
     ) -> web.StreamResponse:
         known = await self._local.find(asked)
         if known is None:
-            raise error
+            raise error or service_unavailable(
+                f"{asked.resource.name} {asked.key} is being written"
+            )
         shown = self._shown_one(asked, known.raw) if known.raw is not None else None
         if shown is None:
             raise not_found(asked.resource.group, asked.resource.plural, asked.info.name)

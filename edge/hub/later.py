@@ -90,6 +90,10 @@ class Later:
         return self.queue.views(resource)
 
     def has_pending(self, asked: Asked) -> bool:
+        """Whether it has to wait behind others: of its object; of all events, which keep their
+        order."""
+        if asked.resource.plural == "events" and self.queue.pending["events"]:
+            return True
         return self.queue.has_pending(asked.resource, asked.key)
 
     async def writer(self, asked: Asked, local: LocalObjects) -> Writer:

@@ -46,9 +46,13 @@ class LocalObjects:
         self._disk = disk
         self._written = written
 
+    def is_written(self, asked: Asked) -> bool:
+        """Whether what was written here is newer than what the API server may know."""
+        return self._written.is_written(asked.resource, asked.key)
+
     async def find(self, asked: Asked) -> Known | None:
         """None: nothing is known, which is not the same as that there is no such object."""
-        if self._written.is_written(asked.resource, asked.key):
+        if self.is_written(asked):
             raw = self._written.written(asked.resource, asked.key)
             return Known(raw, "written here, not yet at the API server")
         source = self.followed(asked)

@@ -67,6 +67,12 @@ class World:
         self.hub = Hub(context, settings)
         await self.hub.on_start()
 
+    async def restart_api(self, port: int) -> None:
+        """The API server, once it is stopped: with its history, where it was."""
+        settings = replace(self.api.settings, port=port)
+        self.api = EmbeddedApiServer(self.path / "api", settings)
+        await self.stack.enter_async_context(self.api)
+
     async def restart_hub(self) -> None:
         await self.hub.on_stop()
         await self.start_hub()
