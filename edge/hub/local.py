@@ -15,6 +15,7 @@ from actors.kube.serve.api import Source
 from bus.feed import Item
 from edge.cache import DiskCache, Found, Missing
 from edge.hub.asked import Asked
+from edge.hub.resume import version_of
 from edge.mirror import Mirror, Mirrors
 
 
@@ -93,6 +94,14 @@ class LocalObjects:
             return Known(None, warning)
         assert isinstance(found, Found)
         return Known(found.item.data, warning)
+
+    def show(self, asked: Asked, raw: bytes) -> None:
+        """What the API server has made of a write, which no watch has told yet: the link may go
+        before it does, and who wrote it must not read what was before."""
+        for mirror in self._mirrors.of(asked.resource):
+            held = mirror.cache.get(asked.key)
+            if held is not None and held.version < version_of(raw):
+                mirror.revise(asked.key, raw)
 
     def remember(self, asked: Asked, item: Item | None) -> None:
         """What the API server said of an object that is not followed; None is a 404."""

@@ -100,7 +100,9 @@ class Writes:
             return await self._filled_up(request, asked, whole)
         source = self._local.followed(asked) or self._local.holding(asked)
         if source is not None:
-            await source.wait_version(version_of(whole.body), SEEN_SECONDS)
+            has_come = await source.wait_version(version_of(whole.body), SEEN_SECONDS)
+            if not has_come and asked.info.name:
+                self._local.show(asked, whole.body)
         elif asked.info.name and (item := item_of(asked.resource, whole.body)) is not None:
             self._local.remember(asked, item)
         return whole

@@ -291,7 +291,9 @@ async def test_a_kubelet_goes_on(tmp_path: Path, fault: str) -> None:
             await asyncio.sleep(0.3)
         await replayed(w)
         await is_all_there(w, kubelet)
-        assert kubelet.lists == 1, "nobody lists anew"
+        # A restarted hub has no window of events: who is behind the version on its disk lists.
+        most = 2 if "restarts" in fault else 1
+        assert kubelet.lists <= most, "nobody lists anew"
 
 
 async def replayed(w: World) -> None:
