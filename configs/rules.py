@@ -102,6 +102,20 @@ def _cloud_link(cloud: CloudLink) -> Iterator[Finding]:
         yield ("cloud", "ca"), 'is of use only with a "tls://" cloud.url'
 
 
+def _secure_ports(nodes: tuple[Node, ...]) -> Iterator[Finding]:
+    for index, node in enumerate(nodes):
+        if node.secure is None and node.secure_tls is not None:
+            yield ("nodes", index, "secure_tls"), f"is of use only with nodes[{index}].secure"
+        for other, each in enumerate(nodes):
+            is_near = node.secure is not None and node.host == each.host
+            if is_near and _clash(node.secure or "", each.listen):
+                reason = f"{node.secure} is already taken by nodes[{other}].listen"
+                yield ("nodes", index, "secure"), reason
+            if is_near and each.secure and other < index and _clash(node.secure or "", each.secure):
+                reason = f"{node.secure} is already taken by nodes[{other}].secure"
+                yield ("nodes", index, "secure"), reason
+
+
 def _nodes(nodes: tuple[Node, ...]) -> Iterator[Finding]:
     for (first, one), (second, other) in combinations(enumerate(nodes), 2):
         where = f"nodes[{first}]"
@@ -191,6 +205,7 @@ _RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("bus", "feeds"), _sizes),
     (("cloud",), _cloud_link),
     (("nodes",), _nodes),
+    (("nodes",), _secure_ports),
     (("bus", "nodes"), _pool_bus),
     (("hub",), _filters),
 )

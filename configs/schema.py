@@ -305,6 +305,9 @@ class Node(Section):
     secure: Address | None = None
     """Where its hub serves pods over TLS, by their service account tokens; YurtHub's port is 10268.
     Unset: nowhere. Pods need an address of the node here, not loopback."""
+    secure_tls: Tls | None = None
+    """Its certificate; a change of the files is noticed. Unset: the hub makes and renews its own,
+    with a CA for pods in the node's state directory (`hub-ca.crt`)."""
     cloud_url: BusUrl | None = None
     """This node's own way to the cloud bus, where it differs from the pool's."""
     public_key: str | None = None

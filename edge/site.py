@@ -21,6 +21,7 @@ from edge.cache import CacheSettings as DiskSettings
 from edge.coordinator.actor import CoordinatorSettings
 from edge.hub.actor import HubActorSettings
 from edge.hub.seats import SeatSettings
+from edge.hub.secure.port import SecureSettings
 from edge.leader.actor import LeaderSettings
 from edge.local import is_this_machine
 
@@ -132,7 +133,7 @@ class PoolSite:
             disk=DiskSettings(limit=hub.cache.size),
             components=hub.cache.components,
             filters=hub.filters,
-            secure=split_address(node.secure) if node.secure is not None else None,
+            secure=_secure(node),
             seats=SeatSettings(total=hub.requests),
             members=tuple(each.name for each in self._config.nodes),
             seed_file=self._keys[node.name].seed_file,
@@ -163,6 +164,13 @@ class PoolSite:
             ping_seconds=self._config.cloud.ping,
             max_payload=self._config.bus.max_payload,
         )
+
+
+def _secure(node: Node) -> SecureSettings | None:
+    if node.secure is None:
+        return None
+    files = (node.secure_tls.certificate, node.secure_tls.key) if node.secure_tls else (None, None)
+    return SecureSettings(*split_address(node.secure), *files)
 
 
 def _chosen(config: PoolSiteFile, node: str) -> tuple[Node, ...]:

@@ -93,6 +93,7 @@ HOMES = {
         (
             "cloud/apiserver/access/tokens.py",
             "actors/kube/serve/certificate.py",
+            "edge/hub/secure/certificates.py",
             "bus/borrow/crypto.py",
             "bus/keys.py",
         ),

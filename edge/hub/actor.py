@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ from edge.hub.later import Later, NodeObjects
 from edge.hub.local import LocalObjects
 from edge.hub.requests import NodeRequests
 from edge.hub.seats import Level, Seats, SeatSettings
-from edge.hub.secure.port import SecurePort
+from edge.hub.secure.port import SecurePort, SecureSettings, by_token_or_nobody
+from edge.hub.secure.remembered import ReviewFile
 from edge.hub.secure.reviews import Reviews
 from edge.hub.sitekey import SiteKey
 from edge.hub.sources import Source, choose
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
 DISK = "cache.db"  # in the node's state directory
 QUEUE = "writes.db"
+REVIEWS = "reviews.json"
 SHOWN_REPORTS = 20  # in the status; the log and the queue's file have the rest
 LOOK = 0.25  # seconds between looks at the sources; well below every bound that depends on it
 
@@ -83,7 +86,7 @@ class HubActorSettings:
     components: Mapping[str, Sequence[str]] = field(default_factory=dict)  # whose reads are kept
     filters: HubFilters = field(default_factory=HubFilters)
     seats: SeatSettings = field(default_factory=SeatSettings)
-    secure: tuple[str, int] | None = None  # address of the TLS port for pods
+    secure: SecureSettings | None = None  # the TLS port for pods
     members: Sequence[str] = ()  # the pool's nodes, as the site file has them
 
 
@@ -103,8 +106,9 @@ class Hub(Actor[HubActorSettings]):
         self._views = Views(settings.filters, inputs, self._has_feed, context.log)
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(
-            self._feeds, self._is_cut_off, lambda: self.settings.stale_after, self._views.shown
-        )
+            self._feeds, self._is_cut_off, lambda: self.settings.stale_after, self._views.shown,
+            self._may_read,
+        )  # fmt: skip
         queue_settings = OfflineSettings(node=context.node)
         self._objects = NodeObjects(lambda: self._mirrors)
         self._queue = Offline(
@@ -122,21 +126,25 @@ class Hub(Actor[HubActorSettings]):
             self._ways, self._disk, self._mirror_settings(), spawn=context.tasks.spawn,
             log=context.log, clock=context.clock.monotonic, writes=self._later,
         )  # fmt: skip
+        clock = context.clock
+        self._reviews = Reviews(self._uplink, clock.monotonic, clock.wall)
+        self._review_file = ReviewFile(context.state / REVIEWS, self._reviews, context.log)
         self._seats = Seats(settings.seats)
         self._traffic = Traffic()
         hooks = Hooks(
             passthrough=self._requests(),
             passes_discovery=lambda: True,
+            authenticate=partial(by_token_or_nobody, self._reviews),
+            admits_nobody=True,
             admit=lambda info: self._seats.of(self._level(info)),
             finished=self._traffic.finished,
         )
         self._app = build_app(self._backend, hooks, settings.serve)
         self._secure: SecurePort | None = None
         if settings.secure is not None:
-            reviews = Reviews(self._uplink, context.clock.monotonic, context.clock.wall)
             self._secure = SecurePort(
-                self._backend, hooks, settings.serve, reviews, context.state, context.clock.wall,
-                context.log,
+                settings.secure, self._backend, hooks, settings.serve, self._reviews,
+                context.state, context.node, clock.wall, context.log,
             )  # fmt: skip
         self._server: Server | None = None
         self._moves = 0
@@ -229,17 +237,15 @@ class Hub(Actor[HubActorSettings]):
         autonomy = Autonomy(self.context.node, self._trouble, self._uplink, clock, self.context.log)
         self.context.tasks.spawn("autonomy", autonomy.run())
         self.context.tasks.spawn("sources", self._follow_best_source())
+        self._review_file.load()
+        self.context.tasks.spawn("reviews", self._review_file.run())
         self._server = await start_server(self._app, self.settings.host, self.settings.port)
         self.context.log.info("serves the Kubernetes API on {}", self.url)
-        await self._start_secure()
+        if self._secure is not None:
+            self.context.tasks.spawn("secure port", self._secure.run(self._on_secure))
 
-    async def _start_secure(self) -> None:
-        if self._secure is None or self.settings.secure is None:
-            return
-        host, port = self.settings.secure
-        await self._secure.start(host, port)
-        self.context.tasks.spawn("certificate", self._secure.rotate(host))
-        change = self._views.inputs.set_hub(HubAddress(host, int(self._secure.url.rsplit(":")[-1])))
+    def _on_secure(self, host: str, port: int) -> None:
+        change = self._views.inputs.set_hub(HubAddress(host, port))
         if change is not None:
             self._views.tell(change)
 
@@ -265,6 +271,7 @@ class Hub(Actor[HubActorSettings]):
         await self._ways.stop()
         await self._feeds.stop()
         await self._queue.stop()
+        await self._review_file.save()
         await self._disk.close()
 
     @property
@@ -297,11 +304,15 @@ class Hub(Actor[HubActorSettings]):
             Kinds(documents.ask, self.context.clock.monotonic, self.context.log),
             self._mirrors,
             documents,
-            Gets(self._uplink, local, serve, self._views),
+            Gets(self._uplink, local, serve, self._views, self._may_read),
             Writes(self._uplink, local, self._later, serve),
             self._uplink,
             self._views,
+            self._may_read,
         )
+
+    async def _may_read(self, info: RequestInfo) -> None:
+        await self._reviews.authorize(info)
 
     def knows_its_resources(self) -> bool:
         """Whether the catalog has come; until then reads wait (503)."""
@@ -376,6 +387,7 @@ class Hub(Actor[HubActorSettings]):
         return {
             "listen": self.url,
             "secure": self._secure.url if self._secure is not None else "",
+            "secure_ca": str((self._secure and self._secure.ca) or ""),
             "source": self._source.value,
             "feeds": {
                 name: {

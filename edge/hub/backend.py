@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import isinf
 
 from actors.kube.resource import Resource
@@ -52,6 +52,14 @@ Shown = Callable[[str, Resource, str, Source], Source]
 """What a component may see: (component, resource, verb, source). See `edge.hub.views`."""
 
 
+MayRead = Callable[[RequestInfo], Awaitable[None]]
+"""Asked before an answer from what is kept here. Raises ApiError. See `edge.hub.secure.reviews`."""
+
+
+async def anybody(_info: RequestInfo) -> None:
+    pass
+
+
 def as_it_is(_component: str, _resource: Resource, _verb: str, source: Source) -> Source:
     return source
 
@@ -65,11 +73,13 @@ class HubBackend:
         is_cut_off: Callable[[], bool],
         stale_after: Callable[[], float],
         shown: Shown = as_it_is,
+        may_read: MayRead = anybody,
     ) -> None:
         self._feeds = feeds
         self._is_cut_off = is_cut_off
         self._stale_after = stale_after
         self._shown = shown
+        self._may_read = may_read
 
     def resources(self) -> tuple[Resource, ...]:
         return self._feeds.resources()
@@ -80,6 +90,7 @@ class HubBackend:
     async def source(self, info: RequestInfo) -> Source:
         assert info.resource is not None
         check_unclaimed(info.headers)
+        await self._may_read(info)
         source = self.feed(info.resource)
         if source is None:
             raise not_filled(info.resource)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from edge.hub.asked import Asked
+    from edge.hub.backend import MayRead
     from edge.hub.local import LocalObjects
     from edge.hub.views import Views
 
@@ -32,12 +33,18 @@ JSON = ("Accept", "application/json")
 
 class Gets:
     def __init__(
-        self, uplink: Uplink, local: LocalObjects, settings: ServeSettings, views: Views
+        self,
+        uplink: Uplink,
+        local: LocalObjects,
+        settings: ServeSettings,
+        views: Views,
+        may_read: MayRead,
     ) -> None:
         self._uplink = uplink
         self._local = local
         self._settings = settings
         self._views = views
+        self._may_read = may_read
 
     async def __call__(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """Raises ApiError."""
@@ -47,6 +54,7 @@ class Gets:
         source = self._local.followed(asked)
         if source is not None and asked.info.query.get("resourceVersion") == "0":
             # "Whatever is there": nothing need cross the WAN (OpenYurt #2039).
+            await self._may_read(asked.info)
             view = self._views.shown(asked.component, asked.resource, "get", source)
             return await request.app[API].read(request, asked.info, view)
         if self._local.is_written(asked):  # and on its way: the API server's answer may be older
@@ -61,6 +69,7 @@ class Gets:
     async def _instead(
         self, request: web.Request, asked: Asked, error: Unreachable | None
     ) -> web.StreamResponse:
+        await self._may_read(asked.info)
         known = await self._local.find(asked)
         if known is None:
             raise error or service_unavailable(

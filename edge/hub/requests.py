@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from actors.kube.serve.api import RequestInfo
+    from edge.hub.backend import MayRead
     from edge.hub.views import Views
 
 FILL_SECONDS = 15.0  # for a first list; clients give up after 30 s or more
@@ -44,6 +45,7 @@ class NodeRequests:
         writes: Writes,
         uplink: Uplink,
         views: Views,
+        may_read: MayRead,
     ) -> None:
         self._node = node
         self._policy = policy
@@ -54,6 +56,7 @@ class NodeRequests:
         self._writes = writes
         self._uplink = uplink
         self._views = views
+        self._may_read = may_read
 
     async def __call__(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
         """Raises ApiError."""
@@ -75,17 +78,26 @@ class NodeRequests:
         return await self._from_mirror(request, asked)
 
     async def _pods(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
-        """The node's pods as its kubelet knows them, link or none; as YurtHub's GET /pods."""
+        """The node's pods as its kubelet knows them, link or none; as YurtHub's GET /pods.
+
+        For who may list all pods: they say more than most pods may know.
+        """
+        asked = replace(
+            info, verb="list", version="v1", plural="pods", resource=builtin.PODS, is_resource=True
+        )
+        await self._may_read(asked)
         fields = f"spec.nodeName={self._node}"
         mirror = self._mirrors.covering(Scope.of("", builtin.PODS, fields=fields))
         if mirror is None:
             raise not_filled(builtin.PODS)
-        asked = replace(info, verb="list", resource=builtin.PODS)
         return await request.app[API].read(request, asked, mirror)
 
     async def _from_mirror(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         scope = scope_of(asked.info, asked.identity, asked.resource)
-        mirror = self._mirrors.get(scope, _headers(request)) if scope is not None else None
+        if scope is None:
+            return await self._uplink(request, asked.info)
+        await self._may_read(asked.info)  # a mirror may be there from before a right was lost
+        mirror = self._mirrors.get(scope, _headers(request))
         if mirror is None:
             return await self._uplink(request, asked.info)
         with mirror.hold():

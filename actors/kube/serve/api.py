@@ -126,7 +126,7 @@ class OpenApi(Protocol):
 
 
 Authenticate = Callable[[web.Request], Awaitable[User | None]]
-"""Who sent this request; None → 401. May raise ApiError (403)."""
+"""Who sent this request; None: nobody known (see `Hooks.admits_nobody`). May raise ApiError."""
 
 Authorize = Callable[[RequestInfo], None]
 """May `info.user` do this? Raises ApiError (403)."""
@@ -173,6 +173,7 @@ class Hooks:
     passthrough: Passthrough | None = None
     openapi: OpenApi | None = None
     authenticate: Authenticate | None = None
+    admits_nobody: bool = False  # whom `authenticate` does not know: else he gets a 401
     authorize: Authorize | None = None
     audit: Audit | None = None
     admit: Admit | None = None  # else `ServeSettings.max_in_flight` alone decides

@@ -123,7 +123,7 @@ class ApiServer:
         if self._hooks.authenticate is None or system.is_probe(info.path):
             return None
         user = await self._hooks.authenticate(request)
-        if user is None:
+        if user is None and not self._hooks.admits_nobody:
             raise unauthorized()
         return user
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from actors.kube.serve.api import RequestInfo, User
 from actors.kube.status_errors import ApiError, service_unavailable
+from edge.hub.secure.remembered import ReviewFile
 from edge.hub.secure.reviews import Reviews, ReviewSettings, expiry_of
 
 ROBOT = "system:serviceaccount:default:robot"
@@ -129,12 +133,83 @@ async def test_a_no_is_said_as_the_api_server_says_it_and_soon_asked_anew() -> N
     await server.reviews.check(user, PODS)
 
 
+async def test_many_that_ask_the_same_at_once_are_one_question() -> None:
+    server = Server()
+    await asyncio.gather(*(server.reviews.user_of(server.token) for _ in range(50)))
+    await asyncio.gather(*(server.reviews.check(User(ROBOT), PODS) for _ in range(50)))
+    assert [asked["kind"] for asked in server.asked] == ["TokenReview", "SubjectAccessReview"]
+
+
+async def test_who_tries_many_tokens_does_not_crowd_out_a_good_one() -> None:
+    server = Server()
+    await server.reviews.user_of(server.token)
+    for number in range(20):
+        await server.reviews.user_of(f"junk-{number}")
+    server.is_there, server.now = False, 1900.0
+    assert await server.reviews.user_of(server.token) is not None
+
+
+async def test_while_nobody_answers_not_every_request_waits_for_an_answer() -> None:
+    server = Server()
+    await server.reviews.user_of(server.token)
+    server.is_there, server.now = False, 1900.0
+    for _ in range(5):
+        await server.reviews.user_of(server.token)
+    assert server.reviews.asked == 2
+    server.is_there, server.now = True, 1900.0 + server.reviews.settings.again
+    await server.reviews.user_of(server.token)
+    assert server.reviews.asked == 3
+
+
+async def test_answers_outlive_a_restart_and_no_token_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.json"
+    before = Server()
+    user = await before.reviews.user_of(before.token)
+    assert user is not None
+    await before.reviews.user_of("junk")
+    await before.reviews.check(user, PODS)
+    await ReviewFile(file, before.reviews, logger).save()
+    assert before.token not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    after = Server()
+    ReviewFile(file, after.reviews, logger).load()
+    after.is_there = False
+    assert await after.reviews.user_of(after.token) == user
+    await after.reviews.check(user, PODS)
+    with pytest.raises(ApiError):
+        await after.reviews.user_of("junk")
+    after.is_there, after.allows, after.now = True, False, 1010.0
+    with pytest.raises(ApiError) as refused:  # the API server's word counts as soon as there is one
+        await after.reviews.check(user, PODS)
+    assert refused.value.code == 403
+
+
+async def test_what_is_confirmed_is_not_written_again(tmp_path: Path) -> None:
+    server = Server()
+    file = ReviewFile(tmp_path / "reviews.json", server.reviews, logger)
+    await server.reviews.user_of(server.token)
+    await file.save()
+    (tmp_path / "reviews.json").unlink()
+    server.now += 100.0
+    await server.reviews.user_of(server.token)
+    await file.save()
+    assert not (tmp_path / "reviews.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"tokens": [[["a"], 7]]}'])
+async def test_a_damaged_file_is_none(tmp_path: Path, text: str) -> None:
+    server = Server()
+    (tmp_path / "reviews.json").write_text(text)
+    ReviewFile(tmp_path / "reviews.json", server.reviews, logger).load()
+    assert len(server.reviews.tokens) == 0
+
+
 async def test_only_so_much_is_remembered() -> None:
     server = Server()
     for number in range(20):
         await server.reviews.user_of(a_token(exp=2000.0, n=number))
         await server.reviews.check(User(f"user-{number}"), PODS)
-    assert len(server.reviews._tokens) == len(server.reviews._rights) == 4
+    assert len(server.reviews._bad) == len(server.reviews.rights) == 4
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.!!.c", "a.e30.c", f"a.{'x' * 9}.c"])
