@@ -96,6 +96,10 @@ class Later:
             return True
         return self.queue.has_pending(asked.resource, asked.key)
 
+    def answered(self, asked: Asked, raw: bytes) -> None:
+        """By the API server itself, to a write that did not have to wait."""
+        self.queue.on_answer(asked.resource, asked.key, raw)
+
     async def writer(self, asked: Asked, local: LocalObjects) -> Writer:
         if asked.info.name and self._objects.get(asked.resource, asked.key) is None:
             known = await local.find(asked)

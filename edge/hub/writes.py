@@ -87,8 +87,12 @@ class Writes:
         is_brief = mirror is not None and mirror.is_live and "dryRun" not in asked.info.query
         more = ([JSON] if is_plain else []) + ([BRIEF] if is_brief else [])
         whole = await self._uplink.whole(request, body, *more)
-        if whole.status < 300:
+        if whole.status < 300 and "dryRun" not in asked.info.query:
+            told = whole.body
             whole = await self._settled(request, asked, whole)
+            is_brief = is_marked(whole.headers) and whole.body == told
+            if asked.info.name and not is_brief and item_of(asked.resource, whole.body) is not None:
+                self._later.answered(asked, whole.body)
         return await respond(request, whole, self._settings)
 
     async def _settled(self, request: web.Request, asked: Asked, whole: Whole) -> Whole:

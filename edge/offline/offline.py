@@ -15,9 +15,9 @@ from actors.kube.serve.api import RequestInfo, WriteResult
 from actors.kube.status_errors import ApiError, service_unavailable, unknown_resource
 from edge.offline.api import Objects, Replayed, Upstream
 from edge.offline.bodies import decode_object
-from edge.offline.book import Book, Place
+from edge.offline.book import Book, Place, settled
 from edge.offline.chain import Edit, fold
-from edge.offline.entry import Entry, decoded, encoded
+from edge.offline.entry import Entry, decoded, encoded, uid_of
 from edge.offline.merge import Object
 from edge.offline.replay import Replay
 from edge.offline.reports import Report
@@ -183,6 +183,15 @@ class Offline:
             await self._store.done(waiting)
         except StoreFailed as error:
             self._log.warning("the queue of offline writes cannot be written: {}", error)
+
+    def on_answer(self, resource: Resource, key: str, raw: bytes) -> None:
+        """The API server has answered a later write, past the queue, with this object: what it made
+        of a replayed one before is not the newest any more."""
+        place = (resource.name, key)
+        now = self._clock()
+        if place not in self._book.chains and self._book.awaited(place, now) is not None:
+            newest = decoded(raw)
+            self._book.settle(place, settled(newest, uid_of(newest), now))
 
     # -- writes -----------------------------------------------------------------------------------
 

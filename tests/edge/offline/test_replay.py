@@ -50,6 +50,23 @@ def running(version: int = 11) -> dict[str, Any]:
     return pod(version=version) | {"status": {"phase": "Running"}}
 
 
+async def test_a_later_write_past_the_queue_is_what_is_known_then(
+    tmp_path: Path, known: Known
+) -> None:
+    """It was replayed, no watch has told of it yet, and its writer goes on online."""
+    async with opened(tmp_path / "q.db", known) as offline:
+        await patch_status(offline, B.PODS, "p1", {"phase": "Running"})
+        await offline.replay(Scripted([(200, running(12))]))
+        assert offline.is_written(B.PODS, "default/p1")
+        newest = encoded(running(14))
+        offline.on_answer(B.PODS, "default/p1", newest)
+        assert offline.written(B.PODS, "default/p1") == newest
+        shown = offline.on_server_object(B.PODS, "default/p1", encoded(running(12)))
+        assert shown == newest
+        offline.on_server_object(B.PODS, "default/p1", newest)
+        assert not offline.is_written(B.PODS, "default/p1")
+
+
 async def test_after_replay_nothing_flickers_back(tmp_path: Path, known: Known) -> None:
     async with opened(tmp_path / "q.db", known) as offline:
         await patch_status(offline, B.PODS, "p1", {"phase": "Running"}, identity="me")
