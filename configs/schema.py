@@ -285,8 +285,9 @@ class HubSettings(Section):
     """Component (as its User-Agent begins) -> user as whom it acts; all others are the node. The
     cloud's `apigate.identities` has to allow it."""
     requests: Annotated[int, Field(ge=10)] = 400
-    """Requests worked on at a time (not watches); upstream's default. 30 % of them are kept for the
-    node's own components, 20 % for who has credentials of its own; more wait, then get 429."""
+    """Requests worked on at a time (not watches); upstream's default. 20 % of them are kept for
+    kubelet, 15 % for the components of `cache.components`, 15 % for who has credentials of its own,
+    5 % for others; who finds none waits up to 5 s, then gets a 429."""
     cache: HubCache = HubCache()
     """What a hub keeps on the node's disk, for when nobody can be asked."""
     filters: HubFilters = HubFilters()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -130,14 +131,14 @@ class Hub(Actor[HubActorSettings]):
         self._reviews = Reviews(self._uplink, clock.monotonic, clock.wall)
         self._review_file = ReviewFile(context.state / REVIEWS, self._reviews, context.log)
         self._seats = Seats(settings.seats)
-        self._traffic = Traffic()
+        self._traffic = Traffic({*settings.components, *settings.identities})
         hooks = Hooks(
             passthrough=self._requests(),
             passes_discovery=lambda: True,
             authenticate=partial(by_token_or_nobody, self._reviews),
             admits_nobody=True,
-            admit=lambda info: self._seats.of(self._level(info)),
-            finished=self._traffic.finished,
+            admit=self._admit,
+            begin=self._traffic.begin,
         )
         self._app = build_app(self._backend, hooks, settings.serve)
         self._secure: SecurePort | None = None
@@ -209,6 +210,18 @@ class Hub(Actor[HubActorSettings]):
                 "Requests that are worked on, by level",
                 lambda: {level: float(count) for level, count in self._seats.taken.items()},
                 "level",
+            ),
+            Figure(
+                "atoll_hub_waiting",
+                "Requests that wait for a seat, by level",
+                lambda: {level: float(count) for level, count in self._seats.waiting.items()},
+                "level",
+            ),
+            Figure(
+                "atoll_hub_mirror_age_seconds",
+                "Age of the oldest of what is mirrored and read, by resource",
+                self._mirror_ages,
+                "resource",
             ),
             Figure(
                 "atoll_hub_refused",
@@ -327,10 +340,23 @@ class Hub(Actor[HubActorSettings]):
         frozen = self._disk.frozen
         return f"the disk cache misses the newest of {frozen} lists" if frozen else ""
 
-    def _level(self, info: RequestInfo) -> Level:
+    def _mirror_ages(self) -> dict[str, float]:
+        ages: dict[str, float] = {}
+        for mirror in self._mirrors.all.values():
+            if mirror.is_following:
+                name = mirror.scope.resource.name
+                ages[name] = max(ages.get(name, 0.0), mirror.age())
+        return ages
+
+    def _admit(self, info: RequestInfo) -> AbstractAsyncContextManager[None]:
         component = component_of(info.headers.get("User-Agent", ""))
+        return self._seats.of(self._level(info, component), f"{component} {info.plural}")
+
+    def _level(self, info: RequestInfo, component: str) -> Level:
         if info.user is not None or "Authorization" in info.headers:
             return Level.WORKLOAD
+        if component == "kubelet":
+            return Level.KUBELET
         return Level.NODE if component in self.settings.components else Level.OTHER
 
     def _making(self) -> Making:

@@ -137,8 +137,11 @@ Passthrough = Callable[[web.Request, RequestInfo], Awaitable[web.StreamResponse]
 Admit = Callable[[RequestInfo], AbstractAsyncContextManager[None]]
 """Entered around the work for a request that does not last. Raises ApiError (429)."""
 
-Finished = Callable[[RequestInfo, web.StreamResponse, float], None]
-"""Told about each finished request: what, the answer, seconds it took."""
+Finish = Callable[[web.StreamResponse | None], None]
+"""Told once of the answer; None: the client went before there was one."""
+
+Begin = Callable[[web.Request, RequestInfo], Finish]
+"""Told about each request when it comes."""
 
 Audit = Callable[[RequestInfo, int, float], None]
 """Told about each finished request: what, HTTP status, seconds it took."""
@@ -177,5 +180,5 @@ class Hooks:
     authorize: Authorize | None = None
     audit: Audit | None = None
     admit: Admit | None = None  # else `ServeSettings.max_in_flight` alone decides
-    finished: Finished | None = None
+    begin: Begin | None = None
     passes_discovery: Callable[[], bool] | None = None  # to `passthrough`, now; see own_discovery

@@ -84,8 +84,18 @@ class ApiServer:
         self._in_flight = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        started = time.perf_counter()
         info = self._parse(request)
+        if self._hooks.begin is None:
+            return await self._answered(request, info)
+        finish, response = self._hooks.begin(request, info), None
+        try:
+            response = await self._answered(request, info)
+            return response
+        finally:
+            finish(response)
+
+    async def _answered(self, request: web.Request, info: RequestInfo) -> web.StreamResponse:
+        started = time.perf_counter()
         try:
             info = replace(info, user=await self._authenticate(request, info))
             if self._hooks.authorize is not None and info.user is not None:
@@ -106,8 +116,6 @@ class ApiServer:
             response = failure(request, internal_error(str(error) or type(error).__name__))
         if self._hooks.audit is not None:
             self._hooks.audit(info, response.status, time.perf_counter() - started)
-        if self._hooks.finished is not None:
-            self._hooks.finished(info, response, time.perf_counter() - started)
         return response
 
     def _parse(self, request: web.Request) -> RequestInfo:
