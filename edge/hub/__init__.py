@@ -3,6 +3,9 @@
 `sources.py` (pure) decides whom to follow: the coordinator, the cloud itself, or nobody. `feeds.py`
 keeps one follower and one watch cache per resource, as the catalog feed names them. `backend.py`
 lets `actors.kube.serve` read them, with their age. `actor.py` wires it and binds the port.
+`requests.py` is where all other requests go; `secure` knows who asks and what he may read,
+`seats.py` who comes first, `traffic.py` counts. /healthz, /readyz (feeds, disk) and /pods are on
+the hub's own port; its figures are among those of the site (`health.listen`).
 
 Promises to a client: the resourceVersions are the API server's own, never go back within one
 history of the cluster, and a client may move between hubs and the API server with them. Data older

@@ -108,7 +108,7 @@ class Hub(Actor[HubActorSettings]):
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())
         self._backend = HubBackend(
             self._feeds, self._is_cut_off, lambda: self.settings.stale_after, self._views.shown,
-            self._may_read,
+            self._may_read, self._trouble,
         )  # fmt: skip
         queue_settings = OfflineSettings(node=context.node)
         self._objects = NodeObjects(lambda: self._mirrors)

@@ -74,12 +74,15 @@ class HubBackend:
         stale_after: Callable[[], float],
         shown: Shown = as_it_is,
         may_read: MayRead = anybody,
+        trouble: Callable[[], str] = str,
     ) -> None:
+        """`trouble`: what is wrong with the disk, "" for nothing."""
         self._feeds = feeds
         self._is_cut_off = is_cut_off
         self._stale_after = stale_after
         self._shown = shown
         self._may_read = may_read
+        self._trouble = trouble
 
     def resources(self) -> tuple[Resource, ...]:
         return self._feeds.resources()
@@ -113,4 +116,4 @@ class HubBackend:
         checks = {"catalog": "" if self._feeds.catalog_known else "no catalog of feeds yet"}
         for feed, followed in self._feeds.followed.items():
             checks[feed] = "" if followed.cache.filled else "never synced"
-        return checks
+        return checks | {"disk": self._trouble()}

@@ -2,7 +2,7 @@
 
 OpenYurt's is NodeAutonomy. True: what they read is kept on disk. False: the disk does not take it,
 with the reason. Told when it changes and every ten minutes; an API server that does not want to
-know is asked again only then.
+know is asked again only then, one that does not know the node ever more rarely.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TYPE = "Autonomy"
 AGAIN = 600.0  # seconds: a controller may have replaced the node's status meanwhile
 LOOK = 5.0  # how soon a change is noticed
+STEADY = 30.0  # so long it has to last: a disk that comes and goes is not worth the WAN's bytes
 _HEADERS = {
     "Content-Type": "application/strategic-merge-patch+json",
     "Accept": "application/json",
@@ -63,18 +64,30 @@ class Autonomy:
         self._told: str | None = None
         self._since = 0.0
         self._due = 0.0
+        self._news_since: float | None = None
         self._is_refused = False
+        self._unknown_for = LOOK
 
     async def run(self) -> None:
         while True:
             await self.look()
             await asyncio.sleep(LOOK)
 
+    def _is_news(self, trouble: str, now: float) -> bool:
+        """Whether it is, and has been for a while, another thing than was told."""
+        if self._told is None or bool(trouble) == bool(self._told):
+            self._news_since = None  # a list more or less that is not kept can wait
+            return False
+        if self._news_since is None:
+            self._news_since = now
+        return now - self._news_since >= STEADY
+
     async def look(self) -> None:
         trouble, now = self._trouble(), self._wall()
-        if trouble == self._told and now < self._due:
+        if now < self._due and not self._is_news(trouble, now):
             return
-        since = self._since if trouble == self._told else now
+        is_same = self._told is not None and bool(trouble) == bool(self._told)
+        since = self._since if is_same else now
         body = {"status": {"conditions": [condition(trouble, now, since)]}}
         try:
             status, _ = await self._upstream.request(
@@ -83,10 +96,13 @@ class Autonomy:
         except (ApiError, OSError, TimeoutError):
             return  # nobody can be asked: soon again
         self._told, self._since, self._due = trouble, since, now + AGAIN
-        is_refused = status >= 400 and status != 404  # the node may not be registered yet
-        if status == 404:
+        if status == 404:  # the node may not be registered yet
             self._told = None
-            self._due = now + LOOK
+            self._due = now + self._unknown_for
+            self._unknown_for = min(2 * self._unknown_for, AGAIN)
+            return
+        self._unknown_for = LOOK
+        is_refused = status >= 400
         if is_refused and not self._is_refused:
             self._log.warning("the API server does not take the node's Autonomy: {}", status)
         self._is_refused = is_refused

@@ -6,7 +6,7 @@ from typing import Any
 from loguru import logger
 
 from actors.kube.status_errors import service_unavailable
-from edge.hub.condition import AGAIN, Autonomy, condition
+from edge.hub.condition import AGAIN, LOOK, STEADY, Autonomy, condition
 
 
 class Server:
@@ -39,14 +39,26 @@ async def test_it_is_told_once_and_now_and_then() -> None:
     assert server.told[1:] == [condition("", 1000.0 + AGAIN, 1000.0)]
 
 
-async def test_a_change_is_told_at_once_with_its_time() -> None:
+async def test_a_change_that_lasts_is_told_with_its_time() -> None:
     server = Server()
     await server.autonomy.look()
     server.now, server.trouble = 1005.0, "the disk is full"
     await server.autonomy.look()
+    server.now += STEADY
+    await server.autonomy.look()
     said = server.told[-1]
     assert (said["status"], said["message"]) == ("False", "the disk is full")
     assert said["lastTransitionTime"] == said["lastHeartbeatTime"]
+    assert len(server.told) == 2
+
+
+async def test_a_change_that_does_not_last_is_not_worth_the_bytes() -> None:
+    server = Server()
+    for number in range(50):
+        server.trouble = "the disk is full" if number % 2 else ""
+        await server.autonomy.look()
+        server.now += LOOK
+    assert len(server.told) == 1
 
 
 async def test_while_nobody_can_be_asked_it_waits() -> None:
@@ -74,3 +86,12 @@ async def test_who_does_not_want_to_know_is_asked_seldom() -> None:
     for _ in range(3):
         await server.autonomy.look()
     assert len(server.told) == 1
+
+
+async def test_a_node_that_nobody_registers_costs_ever_less() -> None:
+    server = Server()
+    server.status = 404
+    for _ in range(int(24 * 3600 / LOOK)):
+        await server.autonomy.look()
+        server.now += LOOK
+    assert len(server.told) < 24 * 6 + 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 import yaml
+from loguru import logger
 
 from actors.kube.client import ApiAccess
 from cloud.apigate.actor import ApiGate
 from cloud.apigate.rbac import render
 from cloud.apigate.review import ReviewSettings
 from cloud.apiserver import ApiServerSettings
+from edge.hub.condition import Autonomy
 from tests.actors.until import until
 from tests.cloud.apiserver.test_kubectl import Kubectl
 from tests.cloud.rig import Running
@@ -144,3 +147,19 @@ async def test_without_the_manifests_it_is_not_the_node_that_is_refused(place: P
         assert gate.metric("atoll_apigate_missing_permissions 5.0")
         await place.apply()
         assert (await place.ask("GET", PODS))[0] == 200
+
+
+async def test_a_node_may_say_of_itself_that_it_can_do_without_the_cloud(place: Place) -> None:
+    await place.apply()
+    await place.admin("create", "-f", str(a_node(place.world.path)))
+    async with place.world.gate(access=place.access):
+        own = Autonomy(NODE, lambda: "", place.world.hub._uplink, time.time, logger)
+        await own.look()
+        path = '{.status.conditions[?(@.type=="Autonomy")].status}'
+        assert await place.admin("get", "node", NODE, "-o", f"jsonpath={path}") == "True"
+
+
+def a_node(path: Path) -> Path:
+    file = path / "node.yaml"
+    file.write_text(f"{{apiVersion: v1, kind: Node, metadata: {{name: {NODE}}}}}\n")
+    return file

@@ -190,6 +190,7 @@ async def test_discovery_is_the_api_servers_while_there_is_a_link(w: World) -> N
         async with client.get("/api/v1") as answer:
             kinds = {each["kind"] for each in (await answer.json())["resources"]}
         assert {"Pod", "ConfigMap", "Namespace"} <= kinds
+        await w.hub._disk.flush()
         await w.server.stop()
         await until(lambda: not w.hub._cloud.is_up, "the link is down")
         async with client.get("/api/v1") as answer:  # what it was told before
