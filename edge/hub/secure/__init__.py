@@ -1,4 +1,4 @@
-"""Who asks, and may he? Bearer tokens at the hub's ports, and rights to what the hub itself answers.
+"""Who asks, and may he? Bearer tokens at the hub's ports; rights to what the hub itself answers.
 
 `reviews.py` asks the API server (TokenReview, SubjectAccessReview), as the node; `remembered.py`
 holds its answers, bounded and on disk. `port.py` is the TLS listener for pods, `certificates.py`
@@ -13,8 +13,8 @@ its certificate.
   said no.
 
 A pod needs the hub's address as its API server (the filters `serviceenvupdater` and `masterservice`
-give it that) and, as its CA, `hub-ca.crt` of the node's state directory (`atoll status` shows where;
-mount it, or put it into the ConfigMap that pods trust). Where the site file names a certificate of
-the cluster's CA (`nodes[].secure_tls`), pods' own `ca.crt` will do. Its names have to be those by
-which pods reach it: the address of `nodes[].secure`, or kubernetes.default.svc and its short forms.
+give it that) and, as its CA, `hub-ca.crt` of the node's state directory: mount it, or put it into
+the ConfigMap that pods trust. Where the site file names a certificate of the cluster's own CA
+(`nodes[].secure_tls`), pods' own `ca.crt` will do; its names have to be those by which pods reach
+the hub: the address of `nodes[].secure`, or kubernetes.default.svc and its short forms.
 """

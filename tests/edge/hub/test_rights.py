@@ -161,5 +161,5 @@ async def test_a_node_may_say_of_itself_that_it_can_do_without_the_cloud(place: 
 
 def a_node(path: Path) -> Path:
     file = path / "node.yaml"
-    file.write_text(f"{{apiVersion: v1, kind: Node, metadata: {{name: {NODE}}}}}\n")
+    file.write_text(f"apiVersion: v1\nkind: Node\nmetadata: {{name: {NODE}}}\n")
     return file
