@@ -101,6 +101,17 @@ def test_leases(tmp_path: Path, leases: str, expected: str) -> None:
         (["name: a, listen: '0.0.0.0:1'", "name: b, listen: '127.0.0.1:1'"], "already taken"),
         (["name: a, listen: '127.0.0.2:1'", "name: b, listen: '127.0.0.1:1'"], ""),
         (["name: a, listen: '127.0.0.1:0'", "name: b, listen: '127.0.0.1:0'"], ""),
+        (["name: a, listen: '0.0.0.0:1', secure: '10.0.0.1:1'"], "taken by nodes[0].listen"),
+        (["name: a, listen: '127.0.0.1:1', secure: '10.0.0.1:1'"], ""),
+        (
+            ["name: a, listen: 'a:1', secure: 'a:2'", "name: b, listen: 'a:3', secure: 'a:2'"],
+            "a:2 is already taken by nodes[0].secure",
+        ),
+        (
+            ["name: a, secure_tls: {certificate: c, key: k}"],
+            "secure_tls: is of use only with nodes[0].secure",
+        ),
+        (["name: a, secure: 'a:2', secure_tls: {certificate: c, key: k}"], ""),
     ],
 )
 def test_nodes_do_not_share_names_or_ports(tmp_path: Path, nodes: list[str], expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,6 +48,7 @@ async def a_token(w: World, *commands: str) -> str:
     return (await admin("create", "token", "robot")).strip()
 
 
+ROBOT = "system:serviceaccount:default:robot"
 VIEW = "create clusterrolebinding robot --clusterrole=view --serviceaccount=default:robot"
 
 
@@ -181,3 +183,35 @@ async def test_roles_that_name_a_namespace_or_an_object_count(w: World) -> None:
         assert await status_of(client, "/api/v1/namespaces/default") == 200
         await cut(w)
         assert await status_of(client, f"{maps}?fieldSelector=metadata.name%3Dmine") == 200
+
+
+async def test_kubectl_comes_with_a_token_and_the_hub_s_ca(w: World) -> None:
+    token = await a_token(w, VIEW)
+    assert w.hub._secure is not None
+    config = {
+        "clusters": [
+            {
+                "name": "hub",
+                "cluster": {
+                    "server": w.hub._secure.url,
+                    "certificate-authority": str(w.hub._secure.ca),
+                },
+            }
+        ],
+        "users": [{"name": "pod", "user": {"token": token}}],
+        "contexts": [{"name": "hub", "context": {"cluster": "hub", "user": "pod"}}],
+        "current-context": "hub",
+    }
+    file = w.path / "pod.kubeconfig"
+    file.write_text(json.dumps(config))
+    kubectl = Kubectl(file, w.path)
+    assert "No resources found" in (await kubectl.run("get", "pods"))[2]
+    code, _, err = await kubectl.run("get", "secrets")
+    assert (code, f'User "{ROBOT}" cannot list resource "secrets"' in err) == (1, True)
+    assert await kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}") == ROBOT
+
+
+async def test_the_status_says_where_and_by_which_ca(w: World) -> None:
+    status = w.hub.status()
+    assert status["secure"].startswith("https://127.0.0.1:")
+    assert Path(status["secure_ca"]).read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
