@@ -12,14 +12,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from actors.figures import Figure
 from actors.kube.serve.api import Finish, RequestInfo
 from actors.kube.serve.routes import is_long_running
 from edge.hub.components import component_of
 
 if TYPE_CHECKING:
+    from aiohttp import web
     from aiohttp.abc import AbstractStreamWriter
 
 OTHER = "other"
@@ -129,7 +128,7 @@ class Traffic:
 
 def _unsent(response: web.StreamResponse | None) -> int:
     """A small answer is written after its handler has returned it."""
-    body = response.body if isinstance(response, web.Response) else None
+    body = getattr(response, "body", None)
     return len(body) if isinstance(body, bytes) else 0
 
 
