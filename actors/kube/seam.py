@@ -22,7 +22,9 @@ class Seam:
     """The first part of a watch from `start`: it leads to our state `held` as of `version`.
 
     It begins with the newest object's own event, which nobody else can tell. What came and went
-    behind that may be told as well: only where it leads to counts.
+    behind that may be told as well: only where it leads to counts. What it cannot show: an object
+    older than `start` whose delete, and nothing else that we hold, was lost; it is back there, and
+    comes to be known here with its next change, or the next list.
     """
 
     def __init__(self, held: Mapping[str, Item], version: int) -> None:
