@@ -323,6 +323,7 @@ async def is_all_there(w: World, kubelet: Kubelet) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 async def test_flapping_for_minutes_costs_no_memory(tmp_path: Path) -> None:
     """Every two seconds, five minutes long."""
     async with world(tmp_path) as w, w.gate():

@@ -253,7 +253,7 @@ async def test_protobuf_bodies_are_decoded(tmp_path: Path) -> None:
     known = Known()
     sample = next(each for each in SAMPLES if each.obj.get("kind") == "Lease")
     async with opened(tmp_path / "q.db", known) as offline:
-        obj = sample.obj
+        obj = copy.deepcopy(sample.obj)
         obj["metadata"] = {k: v for k, v in obj["metadata"].items() if k in ("name", "namespace")}
         result = await write(
             offline, "create", B.LEASES, "", sample.body, content_type=CONTENT_TYPE,
