@@ -80,7 +80,11 @@ def _items(
 
 
 def _is_named(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and isinstance(value[0], BaseModel)
+    return isinstance(value, tuple) and bool(value) and _has_name(value[0])
+
+
+def _has_name(item: Any) -> bool:
+    return isinstance(item, BaseModel) and "name" in type(item).model_fields
 
 
 def _mark(field: FieldInfo, mark: str) -> bool:

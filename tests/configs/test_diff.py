@@ -75,3 +75,21 @@ def test_kinds_do_not_compare() -> None:
     assert isinstance(cloud(), CloudSiteFile)
     assert isinstance(pool(), PoolSiteFile)
     assert [str(change) for change in diff(cloud(), pool()).restart] == ["kind: cloud -> pool"]
+
+
+def test_a_rule_of_filters_is_told_by_name_and_needs_no_restart() -> None:
+    patch = [{"op": "remove", "path": "/spec/a"}]
+    one = {"name": "one", "action": "patch", "patch": patch}
+    two = {"name": "two", "action": "drop"}
+    changed = {**one, "patch": [{"op": "remove", "path": "/spec/b"}], "when": "node == 'a'"}
+    old = pool(hub={"filters": {"rules": [one]}})
+    new = pool(hub={"filters": {"rules": [changed, two], "disabled": "*"}})
+    assert keys(old, new) == (
+        [
+            "hub.filters.disabled",
+            "hub.filters.rules[one].when",
+            "hub.filters.rules[one].patch",
+            "hub.filters.rules[two]",
+        ],
+        [],
+    )
