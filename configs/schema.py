@@ -7,7 +7,7 @@ What contradicts what across keys is in `rules.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,12 +15,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     model_validator,
 )
 
 from configs.conditions import check_condition
 from configs.selectors import check_selector
-from configs.units import Address, BusUrl, Bytes, FilePath, Name, Seconds
+from configs.units import Address, BusUrl, Bytes, FilePath, JsonPointer, Name, Seconds
 
 LIVE = "x-live"  # in a field's JSON schema: true where an edit needs no restart
 SECRET = "x-secret"  # in a field's JSON schema: true where values are never shown
@@ -192,11 +193,11 @@ class PatchOperation(Section):
         Field(json_schema_extra={LIVE: True}),
     ]
     """What to do; a `test` that fails leaves the object as it is."""
-    path: Annotated[str, Field(pattern="^/", json_schema_extra={LIVE: True})]
+    path: Annotated[JsonPointer, Field(json_schema_extra={LIVE: True})]
     """Where: a JSON pointer, as "/metadata/annotations/example.com~1note"."""
-    source: Annotated[
-        str | None, Field(alias="from", pattern="^/", json_schema_extra={LIVE: True})
-    ] = None
+    source: Annotated[JsonPointer | None, Field(alias="from", json_schema_extra={LIVE: True})] = (
+        None
+    )
     """From where, for `move` and `copy`."""
     value: Annotated[Any, Field(json_schema_extra={LIVE: True})] = None
     """What, for `add`, `replace` and `test`."""
@@ -248,8 +249,16 @@ class HubFilters(Section):
     name, or past the hub, sees everything."""
 
     disabled: Annotated[
-        tuple[FilterName | Literal["*"], ...],
+        tuple[Literal["*", FilterName], ...],
         BeforeValidator(_all_filters),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"const": "*"},
+                    {"type": "array", "items": {"enum": ["*", *get_args(FilterName)]}},
+                ]
+            }
+        ),
         Field(json_schema_extra={LIVE: True}),
     ] = ()
     """Built-in filters that are off; `"*"` for all."""

@@ -139,6 +139,12 @@ def _dns_label(value: str) -> str:
     return value
 
 
+def _pointer(value: str) -> str:
+    if not re.fullmatch(r"(/([^~/]|~[01])*)+", value):
+        raise ValueError(f'must be a JSON pointer, as "/metadata/labels/a~1b"; not "{value}"')
+    return value
+
+
 def _schema(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
@@ -176,3 +182,8 @@ Name = Annotated[
     _schema(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "pool-a"),
 ]
 """A site's or node's name: it becomes a NATS subject token and a Kubernetes name."""
+
+JsonPointer = Annotated[
+    str, AfterValidator(_pointer), _schema(r"^(/([^~/]|~[01])*)+$", "/metadata/labels/app")
+]
+"""A place within an object (RFC 6901), not the whole of it."""

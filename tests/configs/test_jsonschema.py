@@ -13,6 +13,7 @@ import yaml
 
 from configs.jsonschema import json_schema
 from tests.configs.files import CLOUD, POOL
+from tests.configs.test_filters import FULL
 
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 
@@ -30,7 +31,9 @@ def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{name}.{key}", value
 
 
-@pytest.mark.parametrize("text", [CLOUD, POOL])
+@pytest.mark.parametrize(
+    "text", [CLOUD, POOL, POOL + FULL, POOL + 'hub: {filters: {disabled: "*"}}\n']
+)
 def test_valid_files_pass(validator: jsonschema.Draft202012Validator, text: str) -> None:
     validator.validate(yaml.safe_load(text))
 
@@ -49,6 +52,8 @@ def test_the_examples_pass(validator: jsonschema.Draft202012Validator, path: Pat
         CLOUD.replace("version: 1\n", ""),
         CLOUD.replace("kind: cloud", "kind: pool"),
         POOL.replace("node-1", "Node"),
+        POOL + "hub: {filters: {disabled: [none]}}\n",
+        POOL + FULL.replace("/spec/a", "spec"),
     ],
 )
 def test_what_the_loader_refuses_fails(
