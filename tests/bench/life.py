@@ -1,8 +1,8 @@
 """What a node's components ask of an API server in a node's life; the same against hub and server.
 
 The requests are those of real components (kube-proxy, kubelet, CoreDNS of Kubernetes 1.36, seen on
-the wire): watch-lists first, then registration, leases, status patches, events. JSON over HTTP/1.1,
-gzip accepted, each watch a connection of its own.
+the wire): watch-lists first, then registration, leases, status patches (each after a GET), events,
+tokens. JSON over HTTP/1.1, gzip accepted, each watch a connection of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import string
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -27,8 +28,17 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 CSI_NODES = "/apis/storage.k8s.io/v1/csinodes"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 STATUS_PATCHES = 4  # Pending, ContainerCreating, Running, Ready
-EVENTS = ("Pulling", "Pulled", "Started")
+EVENTS = ("Pulling", "Pulled", "Created", "Started")
+RESTARTED = STATUS_PATCHES  # the status that a pod gets after a reboot
+RESTART_EVENT = "SandboxChanged"
+SPACE = f"{CORE}/namespaces/default"
+SECRETS = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCESS = [
+    {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+]
 _STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
+_USUAL = {("GET", 404), ("POST", 409)}  # not there yet; there already
 _READ = 1 << 20
 Json = dict[str, Any]
 
@@ -39,14 +49,31 @@ def text(size: int, seed: int) -> str:
 
 
 def pod_of(node: str, number: int) -> Json:
-    """About 4 KB, as kubectl shows a pod of two containers with probes and a sidecar."""
+    """About 5 KB, as kubectl shows a pod of two containers; `managedFields` come on top."""
     container = {
         "image": f"registry.example.com/team/app-{number % 7}@sha256:{text(64, number)}",
         "command": ["/app/server", "--listen=:8080", "--config=/etc/app/config.yaml"],
         "env": [{"name": f"SETTING_{i}", "value": text(20, number + i)} for i in range(12)],
-        "resources": {"limits": {"cpu": "500m", "memory": "256Mi"}},
-        "volumeMounts": [{"name": "config", "mountPath": "/etc/app"}],
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10},
+        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+        "resources": {name: {"cpu": "500m", "memory": "256Mi"} for name in ("limits", "requests")},
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/app"},
+            {"name": "kube-api-access", "readOnly": True, "mountPath": SECRETS},
+        ],
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": {"allowPrivilegeEscalation": False, "runAsNonRoot": True},
+    }
+    container |= {
+        f"{kind}Probe": {
+            "httpGet": {"path": path, "port": 8080, "scheme": "HTTP"},
+            "timeoutSeconds": 1,
+            "periodSeconds": 10,
+            "successThreshold": 1,
+            "failureThreshold": 3,
+        }
+        for kind, path in (("liveness", "/healthz"), ("readiness", "/readyz"))
     }
     return {
         "apiVersion": "v1",
@@ -58,8 +85,20 @@ def pod_of(node: str, number: int) -> Json:
         },
         "spec": {
             "nodeName": node,
+            "serviceAccountName": "default",
             "containers": [container | {"name": "main"}, container | {"name": "sidecar"}],
-            "volumes": [{"name": "config", "configMap": {"name": f"{node}-config-{number}"}}],
+            "volumes": [
+                {"name": "config", "configMap": {"name": f"{node}-config-{number}"}},
+                {"name": "kube-api-access", "projected": {"sources": _ACCESS}},
+            ],
+            "restartPolicy": "Always",
+            "dnsPolicy": "ClusterFirst",
+            "terminationGracePeriodSeconds": 30,
+            "schedulerName": "default-scheduler",
+            "tolerations": [
+                {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute"}
+                for key in ("not-ready", "unreachable")
+            ],
         },
     }
 
@@ -127,6 +166,7 @@ class Node:
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._readers: list[asyncio.Task[None]] = []
         self._lease: Json = {}
+        self.renewed = ""
 
     @classmethod
     @asynccontextmanager
@@ -163,7 +203,7 @@ class Node:
         sent = {"Content-Type": "application/json"} | dict(headers or {})
         async with self._sessions[agent].request(method, path, data=data, headers=sent) as answer:
             found: Json = await answer.json(content_type=None)
-            if answer.status >= 400 and answer.status not in (404, 409):
+            if answer.status >= 400 and (method, answer.status) not in _USUAL:
                 raise RuntimeError(f"{method} {path}: {answer.status} {found}")
             return found
 
@@ -203,8 +243,11 @@ class Node:
         mine = f"fieldSelector=metadata.name%3D{self.name}"
         cluster_ip = "fieldSelector=spec.clusterIP%21%3DNone"
         await self.watch("kube-proxy", f"{CORE}/nodes?{mine}")
-        await self.watch("kube-proxy", f"{CORE}/services?{cluster_ip}")
-        await self.watch("kube-proxy", SLICES)
+        proxied = "labelSelector=%21service.kubernetes.io%2Fservice-proxy-name"
+        headed = "labelSelector=%21service.kubernetes.io%2Fheadless"
+        await self.watch("kube-proxy", f"{CORE}/services?{proxied}&{cluster_ip}")
+        await self.watch("kube-proxy", f"{SLICES}?{headed}")
+        await self.watch("kube-proxy", "/apis/networking.k8s.io/v1/servicecidrs")
         await self.watch("kubelet", f"{CORE}/nodes?{mine}")
         await self.watch("kubelet", f"{CORE}/services?{cluster_ip}")
         await self.watch("kubelet", "/apis/storage.k8s.io/v1/csidrivers")
@@ -216,6 +259,8 @@ class Node:
 
     async def register(self) -> None:
         meta = {"name": self.name}
+        await self.ask("kubelet", "GET", f"{CSI_NODES}/{self.name}?resourceVersion=0")
+        await self.ask("kubelet", "GET", f"{LEASES}/{self.name}")
         node = {"apiVersion": "v1", "kind": "Node", "metadata": meta}
         await self.ask("kubelet", "GET", f"{CORE}/nodes/{self.name}")
         await self.ask("kubelet", "POST", f"{CORE}/nodes", node)
@@ -230,13 +275,26 @@ class Node:
         self._lease = await self.ask("kubelet", "POST", LEASES, lease)
         await self.beat(0)
 
+    async def come_back(self, pods: int, beat: int) -> None:
+        """After a reboot: registered already; each pod's containers are started again."""
+        await self.ask("kubelet", "GET", f"{CSI_NODES}/{self.name}?resourceVersion=0")
+        self._lease = await self.ask("kubelet", "GET", f"{LEASES}/{self.name}")
+        await self.ask("kubelet", "GET", f"{CORE}/nodes/{self.name}")
+        await self.beat(beat)
+        for number in range(pods):
+            await self._told_of(number)
+            await self.follow_configs(number)
+            await self.report(number, RESTARTED)
+            await self.tell(number, RESTART_EVENT)
+
     async def beat(self, number: int) -> None:
         path = f"{CORE}/nodes/{self.name}/status"
         await self.ask("kubelet", "PATCH", path, node_status(number), _STRATEGIC)
 
-    async def renew(self, number: int) -> None:
-        spec = self._lease["spec"]
-        spec["renewTime"] = f"2026-11-25T{number // 360:02}:{number // 6 % 60:02}:00.{number:06}Z"
+    async def renew(self) -> None:
+        """With the time of day: one that has run out is worth nothing to anyone."""
+        self.renewed = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        self._lease["spec"]["renewTime"] = self.renewed
         self._lease = await self.ask("kubelet", "PUT", f"{LEASES}/{self.name}", self._lease)
 
     async def reopen(self) -> None:
@@ -248,21 +306,51 @@ class Node:
 
     async def run_pod(self, number: int) -> None:
         """What a kubelet does for a pod that it has just been told of."""
+        await self._told_of(number)
+        await self.follow_configs(number)
+        await self._token(number)
+        for step in range(STATUS_PATCHES):
+            await self.report(number, step)
+        for reason in EVENTS:
+            await self.tell(number, reason)
+
+    async def _told_of(self, number: int) -> None:
         pods = next(w for w in self.watches if w.path.startswith(f"{CORE}/pods"))
-        name = f"{self.name}-app-{number}"
         async with asyncio.timeout(30):
-            while name not in pods.names:
+            while self.pod(number) not in pods.names:
                 pods.changed.clear()
                 await pods.changed.wait()
-        space = f"{CORE}/namespaces/default"
+
+    async def follow_configs(self, number: int) -> None:
+        """What the pod mounts: a kubelet watches each by its name."""
         for kind in ("configmaps", "secrets"):
             one = f"{self.name}-config-{number}"
-            await self.watch("kubelet", f"{space}/{kind}?fieldSelector=metadata.name%3D{one}")
-        for step in range(STATUS_PATCHES):
-            path = f"{space}/pods/{name}/status"
-            await self.ask("kubelet", "PATCH", path, pod_status(step), _STRATEGIC)
-        for reason in EVENTS:
-            await self.ask("kubelet", "POST", f"{space}/events", self._event(name, reason))
+            await self.watch("kubelet", f"{SPACE}/{kind}?fieldSelector=metadata.name%3D{one}")
+
+    async def _token(self, number: int) -> None:
+        bound = {"kind": "Pod", "apiVersion": "v1", "name": self.pod(number)}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
+        spec = {"expirationSeconds": 3607, "boundObjectRef": bound}
+        path = f"{SPACE}/serviceaccounts/default/token"
+        answer = await self.ask("kubelet", "POST", path, body | {"spec": spec})
+        if "token" not in answer["status"]:
+            raise RuntimeError(f"no token: {answer}")
+
+    async def report(self, number: int, step: int) -> None:
+        """A pod's status: read first, then patched."""
+        path = f"{SPACE}/pods/{self.pod(number)}"
+        await self.ask("kubelet", "GET", path)
+        await self.ask("kubelet", "PATCH", f"{path}/status", pod_status(step), _STRATEGIC)
+
+    async def tell(self, number: int, reason: str) -> None:
+        body = self._event(self.pod(number), reason)
+        await self.ask("kubelet", "POST", f"{SPACE}/events", body)
+
+    def pod(self, number: int) -> str:
+        return f"{self.name}-app-{number}"
+
+    def event(self, number: int, reason: str) -> str:
+        return f"{self.pod(number)}.{reason.lower()}"
 
     def _event(self, pod: str, reason: str) -> Json:
         involved = {"kind": "Pod", "namespace": "default", "name": pod, "apiVersion": "v1"}

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cloud.apiserver.server import ApiServerSettings, EmbeddedApiServer
-from tests.bench.load import STORAGES, workload
+from tests.bench.life import pod_of, pod_status
+from tests.bench.load import STORAGES, json_size, workload
 
 
 class ApiPart:
@@ -32,6 +33,14 @@ class ApiPart:
         version = self._server.put_many(STORAGES["EndpointSlice"], load.slice_objects())
         self._churn = load.churn()
         return version
+
+    async def fill_pods(self, node: str, count: int) -> int:
+        """Running pods of a node; bytes of one."""
+        pods = [pod_of(node, number) | pod_status(3) for number in range(count)]
+        for pod in pods:
+            pod["metadata"]["namespace"] = "default"
+        self._server.put_many("pods", pods)
+        return json_size(pods[0])
 
     async def churn(self, rate: float, seconds: float) -> None:
         """Starts changes: `rate` a second on average, spaced irregularly as real ones are."""
