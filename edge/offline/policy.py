@@ -1,9 +1,9 @@
 """What may be done later, in one table. Pure.
 
-A write is queued where its writer is the only one who knows (events, leases, status), or where
-doing it late cannot do harm (its own objects' metadata). All else is refused with a Status that
-says so, and may be tried again: a Deployment that comes into being a day late is worse than an
-error now.
+A write is queued where its writer is the only one who knows (events, its node's lease, status), or
+where doing it late cannot do harm (its own objects' metadata). All else is refused with a Status
+that says so, and may be tried again: a Deployment that comes into being a day late is worse than an
+error now, and a lock that is renewed here and runs out there has two holders.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ class Ask:
     @property
     def is_own(self) -> bool:
         """An object that is of this node alone, and is named after it."""
-        return self.what in (_NODES, _CSI_NODES) and bool(self.node) and self.name == self.node
+        return self.what in (_NODES, _CSI_NODES) and self.is_named_after_node
+
+    @property
+    def is_named_after_node(self) -> bool:
+        return bool(self.node) and self.name == self.node
 
 
 class Rule(NamedTuple):
@@ -70,6 +74,7 @@ class Rule(NamedTuple):
     name: str
     applies: Callable[[Ask], bool]
     refusal: str = ""
+    is_final: bool = False  # no Retry-After: many clients wait for it within one attempt
 
 
 def _creates(ask: Ask) -> bool:
@@ -82,6 +87,10 @@ def _edits(ask: Ask) -> bool:
 
 def _deletes(ask: Ask) -> bool:
     return ask.verb == "delete" and not ask.subresource
+
+
+def _is_lease(ask: Ask) -> bool:
+    return ask.what == _LEASES and (_creates(ask) or _edits(ask))
 
 
 def _is_final(ask: Ask) -> bool:
@@ -97,13 +106,20 @@ def _only_notes(ask: Ask) -> bool:
 
 RULES = (
     Rule("events", lambda a: a.what in EVENTS and (_creates(a) or _edits(a) or _deletes(a))),
-    Rule("leases", lambda a: a.what == _LEASES and (_creates(a) or _edits(a))),
+    Rule("its own lease", lambda a: _is_lease(a) and a.is_named_after_node),
+    Rule(
+        "locks",
+        lambda a: _is_lease(a),
+        "it may be a lock, and who else takes it when it runs out cannot be known",
+        is_final=True,
+    ),
     Rule("its own node", lambda a: _creates(a) and a.is_own),
     Rule("mirror pods", lambda a: _creates(a) and a.is_mirror and a.is_on_node),
     Rule(
         "other creates",
         lambda a: _creates(a),
-        "only events, leases, the own Node and CSINode, and mirror pods are created while offline",
+        "only events, the node's own Lease, Node and CSINode, and mirror pods are created while"
+        " offline",
     ),
     Rule("mirror pods' ends", lambda a: _deletes(a) and a.is_mirror and a.is_on_node),
     Rule(
@@ -163,4 +179,4 @@ def check(ask: Ask, retry_after: int) -> None:
     """Raises ApiError 503 for what may not be done later."""
     rule = decide(ask)
     if rule.refusal:
-        raise refusal(ask, rule.refusal, retry_after)
+        raise refusal(ask, rule.refusal, 0 if rule.is_final else retry_after)

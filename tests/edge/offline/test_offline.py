@@ -38,6 +38,7 @@ from tests.edge.offline.worlds import (
 )
 
 B = builtin
+LATER = "2023-11-14T22:13:30.000000Z"
 
 
 @pytest.fixture
@@ -208,15 +209,25 @@ async def test_names_are_generated(tmp_path: Path) -> None:
         await fails(offline, 422, "create", builtin.EVENTS, "", event() | {"metadata": {}})
 
 
-async def test_leases_are_renewed_and_made(tmp_path: Path, known: Known) -> None:
+async def test_the_node_s_lease_is_renewed_and_made(tmp_path: Path, known: Known) -> None:
     async with opened(tmp_path / "q.db", known) as offline:
-        later = lease(at="2023-11-14T22:13:30.000000Z", version=5)
+        later = lease(at=LATER, version=5)
         assert answered(await write(offline, "update", B.LEASES, NODE, later)) == later
-        result = await write(offline, "create", B.LEASES, "", lease("mine"))
-        made = answered(result)
+        assert offline.pending["objects"] == 1
+    async with opened(tmp_path / "new.db", Known()) as offline:
+        made = answered(await write(offline, "create", B.LEASES, "", lease()))
         made["spec"]["renewTime"] = "2023-11-14T22:14:00.000000Z"
-        assert answered(await write(offline, "update", B.LEASES, "mine", made)) == made
-        assert offline.pending["objects"] == 2
+        assert answered(await write(offline, "update", B.LEASES, NODE, made)) == made
+        assert offline.pending["objects"] == 1
+
+
+async def test_a_lock_is_neither_renewed_nor_taken(tmp_path: Path, known: Known) -> None:
+    """It runs out where others see it: its holder must know that he cannot keep it."""
+    known.put(B.LEASES, lease("lock", version=6))
+    async with opened(tmp_path / "q.db", known) as offline:
+        await fails(offline, 503, "update", B.LEASES, "lock", lease("lock", version=6, at=LATER))
+        await fails(offline, 503, "create", B.LEASES, "", lease("another"))
+        assert offline.pending["objects"] == 0
 
 
 async def test_a_mirror_pod_is_made_read_and_ended(tmp_path: Path, known: Known) -> None:

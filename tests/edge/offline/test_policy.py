@@ -10,7 +10,7 @@ import pytest
 from actors.kube import builtin
 from actors.kube.resource import Resource
 from actors.kube.status_errors import ApiError
-from edge.offline.policy import RULES, Ask, decide
+from edge.offline.policy import RULES, Ask, check, decide
 from tests.edge.offline.worlds import (
     CSI_NODES,
     NODE,
@@ -51,9 +51,9 @@ ROWS: list[tuple[Ask, str]] = [
     (ask("update", B.NEW_EVENTS, changed="series"), "events"),
     (ask("create", B.NEW_EVENTS), "events"),
     (ask("delete", B.EVENTS), "events"),
-    (ask("create", B.LEASES), "leases"),
-    (ask("update", B.LEASES, changed="spec"), "leases"),
-    (ask("patch", B.LEASES, changed="spec metadata"), "leases"),
+    (ask("create", B.LEASES, name=NODE), "its own lease"),
+    (ask("update", B.LEASES, name=NODE, changed="spec"), "its own lease"),
+    (ask("patch", B.LEASES, name=NODE, changed="spec metadata"), "its own lease"),
     (ask("create", B.NODES, name=NODE), "its own node"),
     (ask("create", CSI_NODES, name=NODE), "its own node"),
     (ask("create", B.PODS, mirror_pod()), "mirror pods"),
@@ -77,6 +77,9 @@ REFUSED: list[tuple[Ask, str]] = [
     (ask("create", B.DEPLOYMENTS), "other creates"),
     (ask("create", B.SECRETS), "other creates"),
     (ask("delete", B.LEASES), "other deletes"),
+    (ask("create", B.LEASES), "locks"),
+    (ask("update", B.LEASES, changed="spec"), "locks"),
+    (ask("patch", B.LEASES, changed="metadata"), "locks"),
     (ask("delete", B.PODS, pod()), "other deletes"),
     (ask("delete", B.PODS, pod(), options=GRACE, component="kubectl"), "other deletes"),
     (ask("delete", B.PODS, pod(on="other"), options=GRACE), "other deletes"),
@@ -174,3 +177,13 @@ async def test_593_deletes_that_are_refused_can_be_tried_again(tmp_path: Path) -
         error = await refused(offline, "delete", B.PODS, "p1", component="kubectl")
         assert error.code == 503
         assert known.read(B.PODS, "default/p1")["metadata"]["uid"] == "uid-p1"
+
+
+def test_who_must_give_up_a_lock_is_told_at_once() -> None:
+    """urllib3 and client-go wait for a Retry-After within one attempt to renew: too long."""
+    with pytest.raises(ApiError) as refused:
+        check(ask("update", B.LEASES, changed="spec"), 5)
+    assert (refused.value.code, refused.value.retry_after) == (503, 0)
+    with pytest.raises(ApiError) as other:
+        check(ask("delete", B.LEASES), 5)
+    assert other.value.retry_after == 5
