@@ -42,6 +42,12 @@ def layout_of(resource: Resource) -> Layout:
     return Layout((NAME, AGE), _name_and_age)
 
 
+def is_known(resource: Resource) -> bool:
+    """Whether its columns are more than the guess of a name and an age."""
+    layout = layout_of(resource)
+    return layout.cells is not _name_and_age
+
+
 def _name_and_age(obj: dict[str, Any], now: float) -> list[Any]:
     metadata = obj.get("metadata") or {}
     return [metadata.get("name", ""), durations.age(metadata.get("creationTimestamp"), now)]

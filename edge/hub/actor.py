@@ -120,9 +120,7 @@ class Hub(Actor[HubActorSettings]):
         self._site_key = SiteKey(context.state / SITE_KEY, context.log)
         own = StreamClient(self._cloud, context.site, context.node, settings.stream)
         self._ways = Ways(own, self._borrowed(), context.log, settings.way, context.clock.monotonic)
-        self._uplink = Uplink(
-            self._ways, lambda: self.settings.identities, self._backend.wait_version
-        )
+        self._uplink = Uplink(self._ways, lambda: self.settings.identities, self._backend)
         self._mirrors = Mirrors(
             self._ways, self._disk, self._mirror_settings(), spawn=context.tasks.spawn,
             log=context.log, clock=context.clock.monotonic, writes=self._later,

@@ -12,6 +12,7 @@ from actors.kube.serve.passing import check_unclaimed
 from actors.kube.watchcache import WatchCache
 from edge.hub.components import component_of
 from edge.hub.feeds import FollowedResource, HubFeeds
+from edge.hub.gone import Gone, is_gone
 
 
 class FeedSource:
@@ -35,6 +36,9 @@ class FeedSource:
         return self._is_cut_off() or await followed.progress.wait_for(
             lambda: not (followed.is_catching_up and self._is_stale), timeout
         )
+
+    async def wait_gone(self, gone: Gone, timeout: float) -> bool:
+        return await self._followed.progress.wait_for(lambda: is_gone(self.cache, gone), timeout)
 
     def warning(self) -> str | None:
         if not self._is_stale:
@@ -111,6 +115,11 @@ class HubBackend:
         """Whether the feed has this version, in time."""
         source = self.feed(resource)
         return source is not None and await source.wait_version(version, timeout)
+
+    async def wait_gone(self, resource: Resource, gone: Gone, timeout: float) -> bool:
+        """Whether the feed no longer has these, in time."""
+        source = self.feed(resource)
+        return source is not None and await source.wait_gone(gone, timeout)
 
     def health(self) -> Mapping[str, str]:
         checks = {"catalog": "" if self._feeds.catalog_known else "no catalog of feeds yet"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from actors.kube.serve.api import RequestInfo, ServeSettings
     from edge.cache import DiskCache
 
-_KEPT = re.compile(r"/(api|apis|openapi|version)(/.*)?")
+_KEPT = re.compile(r"/?|/(api|apis|openapi|version)(/.*)?")
 _MOST = 8 << 20  # bytes; the largest known, /openapi/v2 of a cluster with many CRDs, has 5 MB
 _NOT_OURS = frozenset({"content-length", "content-encoding", "transfer-encoding", "date", "server"})
 
@@ -47,7 +47,7 @@ class Documents:
             return await self._uplink(request, info)
         path, variant = _name(request)
         if "hash" in request.query and (held := await self._kept(request, path, variant)):
-            return held  # the address is of this content only
+            return held
         try:
             whole = await self._uplink.whole(request, b"")
         except Unreachable as error:
@@ -84,6 +84,11 @@ class Documents:
         if held is None:
             return None
         headers = {"Content-Type": held.media, "Vary": "Accept"}
+        if "hash" in request.query:  # the address is of this content only
+            etag = f'"{request.query["hash"]}"'
+            headers |= {"ETag": etag, "Cache-Control": "public, immutable"}
+            if etag in request.headers.get("If-None-Match", ""):
+                return await send(request, b"", self._settings, status=304, headers=headers)
         if warned:
             age = max(0.0, self._wall() - held.at)
             headers["Warning"] = warn(f"kept at the edge, {age:.0f} s ago")
@@ -100,7 +105,7 @@ async def respond(
 
 def _name(request: web.Request) -> tuple[str, str]:
     """Path and variant of a document; what else a client sends (`timeout`) makes no other one."""
-    path = request.path.rstrip("/")
+    path = request.path.rstrip("/") or "/"
     if "hash" in request.query:
         path = f"{path}?hash={request.query['hash']}"
     return path, request.headers.get("Accept", "")

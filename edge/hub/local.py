@@ -6,7 +6,9 @@ what was read by name. Each identity has its own: what one may read is not told 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +17,7 @@ from actors.kube.serve.api import Source
 from bus.feed import Item
 from edge.cache import DiskCache, Found, Missing
 from edge.hub.asked import Asked
+from edge.hub.gone import Gone
 from edge.hub.resume import version_of
 from edge.mirror import Mirror, Mirrors
 
@@ -34,11 +37,18 @@ class Written(Protocol):
     def written(self, resource: Resource, key: str) -> bytes | None: ...
 
 
+class Followed(Source, Protocol):
+    """A source that goes on with the API server."""
+
+    async def wait_gone(self, gone: Gone, timeout: float) -> bool:
+        """Whether these went within so many seconds."""
+
+
 class LocalObjects:
     def __init__(
         self,
         mirrors: Mirrors,
-        feed: Callable[[Resource], Source | None],
+        feed: Callable[[Resource], Followed | None],
         disk: DiskCache,
         written: Written,
     ) -> None:
@@ -94,6 +104,17 @@ class LocalObjects:
             return Known(None, warning)
         assert isinstance(found, Found)
         return Known(found.item.data, warning)
+
+    async def until_gone(self, asked: Asked, gone: Gone, timeout: float) -> None:
+        """Whoever lists next does not find what was deleted. A live mirror will be told; one that
+        is not has no say in what there is."""
+        live = [mirror for mirror in self._mirrors.of(asked.resource) if mirror.is_live]
+        feed = self._feed(asked.resource)
+        sources: list[Followed] = [*live, feed] if feed is not None else [*live]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                for source in sources:
+                    await source.wait_gone(gone, timeout)
 
     def show(self, asked: Asked, raw: bytes) -> None:
         """What the API server has made of a write, which no watch has told yet: the link may go

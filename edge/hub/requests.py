@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from actors.kube import builtin
+from actors.kube import builtin, table
 from actors.kube.serve.api import READ_VERBS
 from actors.kube.serve.app import API
 from actors.kube.serve.backend import not_filled
+from actors.kube.serve.negotiate import View, negotiate
 from actors.kube.serve.passing import check_unclaimed
 from edge.hub.asked import Asked, Policy, asked_of
 from edge.hub.documents import Documents
@@ -94,7 +95,7 @@ class NodeRequests:
 
     async def _from_mirror(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         scope = scope_of(asked.info, asked.identity, asked.resource)
-        if scope is None:
+        if scope is None or (self._uplink.is_up and _is_foreign_table(request, asked)):
             return await self._uplink(request, asked.info)
         await self._may_read(asked.info)  # a mirror may be there from before a right was lost
         mirror = self._mirrors.get(scope, _headers(request))
@@ -105,6 +106,12 @@ class NodeRequests:
             self._views.follow_part(asked.resource, mirror.cache)
             source = self._views.shown(asked.component, asked.resource, asked.info.verb, mirror)
             return await request.app[API].read(request, asked.info, source)
+
+
+def _is_foreign_table(request: web.Request, asked: Asked) -> bool:
+    """The columns of a custom resource are in its definition, which no discovery tells."""
+    wanted = negotiate(request.headers.get("Accept", ""), is_list=True)
+    return wanted.view is View.TABLE and not table.is_known(asked.resource)
 
 
 def _headers(request: web.Request) -> list[tuple[str, str]]:

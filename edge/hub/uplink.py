@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -21,6 +21,7 @@ from actors.kube.serve.passing import (
 from actors.kube.status_errors import ApiError
 from bus.errors import BusDown, BusError, NoResponders, RequestTimeout, StreamBroken
 from bus.stream import Answering, Request, Streams
+from edge.hub.gone import Gone, gone_of
 from edge.hub.resume import Resume, version_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ MOST_WHOLE = 64 << 20  # bytes; larger lists come in pages
 _REFUSAL_BYTES = 64 * 1024
 SEEN_SECONDS = 1.0  # a feed's change takes milliseconds, and the WAN's delay
 _OF_WHO_ASKS = frozenset({"authorization", "user-agent"})
-_WRITES = frozenset({"create", "update", "patch", "delete"})
+_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _PASSING = frozenset({401, 429, 500, 502, 503, 504})  # answers that may be others soon
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before a watch's next attempts; then the last
 
@@ -55,8 +56,12 @@ class Whole(NamedTuple):
     body: bytes
 
 
-WaitVersion = Callable[["Resource", int, float], Awaitable[bool]]
-"""Waits until the hub's own cache has a version: (resource, version, seconds)."""
+class OwnReads(Protocol):
+    """The hub's own caches of feeds. Each waits, so many seconds at most, and says whether it came
+    to pass."""
+
+    async def wait_version(self, resource: Resource, version: int, timeout: float) -> bool: ...
+    async def wait_gone(self, resource: Resource, gone: Gone, timeout: float) -> bool: ...
 
 
 class Uplink:
@@ -66,13 +71,13 @@ class Uplink:
         self,
         client: Streams,
         identities: Callable[[], Mapping[str, str]],
-        wait_version: WaitVersion,
+        own: OwnReads,
     ) -> None:
         self._client = client
         self.resuming = 0  # watches that wait for a way
         self.resumed = 0
         self._identities = identities
-        self._wait_version = wait_version
+        self._own = own
         self._watches: set[Answering] = set()
         self._closing = asyncio.Event()
 
@@ -142,7 +147,7 @@ class Uplink:
             if info.verb == "watch" and answer.status == 200:
                 chunks = self._resumed(stack, asked, answer)
             elif info.resource is not None and info.verb in _WRITES and answer.status < 300:
-                chunks = self._seen(info.resource, answer)
+                chunks = self._seen(info, info.resource, answer)
             return await pass_answer(request, answer.status, end_to_end(answer.headers), chunks)
 
     def _asked(self, request: web.Request) -> Request:
@@ -181,15 +186,19 @@ class Uplink:
     async def _once(self, stack: AsyncExitStack, asked: Request, body: bytes = b"") -> Answering:
         return await stack.enter_async_context(self._client.open(asked, body))
 
-    async def _seen(self, resource: Resource, answer: Answering) -> AsyncGenerator[bytes]:
+    async def _seen(
+        self, info: RequestInfo, resource: Resource, answer: Answering
+    ) -> AsyncGenerator[bytes]:
         """A write's answer, once our own cache has what it made: clients read what they wrote.
 
         Only for a while: the write is done, whatever the feeds do.
         """
-        chunks = [chunk async for chunk in answer.chunks()]  # one object
-        version = version_of(b"".join(chunks))
-        if version:
-            await self._wait_version(resource, version, SEEN_SECONDS)
+        chunks = [chunk async for chunk in answer.chunks()]  # one object, or those deleted
+        body = b"".join(chunks)
+        if gone := gone_of(info, body):
+            await self._own.wait_gone(resource, gone, SEEN_SECONDS)
+        elif version := version_of(body):
+            await self._own.wait_version(resource, version, SEEN_SECONDS)
         for chunk in chunks:
             yield chunk
 

@@ -11,6 +11,7 @@ from actors.kube.serve.app import API
 from actors.kube.serve.negotiate import View, negotiate
 from edge.hub.documents import respond
 from edge.hub.gets import JSON, item_of
+from edge.hub.gone import gone_of
 from edge.hub.resume import version_of
 from edge.hub.uplink import SEEN_SECONDS, Unreachable, Uplink, Whole
 from edge.mirror.brief import whole_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edge.hub.later import Later
     from edge.hub.local import LocalObjects
 
+_DELETES = frozenset({"delete", "deletecollection"})
 _ONE_OBJECT = frozenset({"create", "update", "patch"})
 
 
@@ -53,6 +55,8 @@ class Writes:
             return await self._here(request, asked)
         if is_token(asked):
             return await self._or_here(request, asked, self._token(request, asked))
+        if asked.info.verb in _DELETES:
+            return await self._or_here(request, asked, self._deleted(request, asked))
         if asked.info.verb not in _ONE_OBJECT or not asked.is_whole:
             return await self._or_here(request, asked, self._uplink(request, asked.info))
         return await self._or_here(request, asked, self._through(request, asked))
@@ -93,6 +97,14 @@ class Writes:
             is_brief = is_marked(whole.headers) and whole.body == told
             if asked.info.name and not is_brief and item_of(asked.resource, whole.body) is not None:
                 self._later.answered(asked, whole.body)
+        return await respond(request, whole, self._settings)
+
+    async def _deleted(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        whole = await self._uplink.whole(request, await request.read())
+        if whole.status < 300 and (gone := gone_of(asked.info, whole.body)):
+            await self._local.until_gone(asked, gone, SEEN_SECONDS)
+        elif whole.status < 300 and "dryRun" not in asked.info.query:
+            whole = await self._settled(request, asked, whole)  # it is there until it has ended
         return await respond(request, whole, self._settings)
 
     async def _settled(self, request: web.Request, asked: Asked, whole: Whole) -> Whole:

@@ -24,6 +24,7 @@ from bus.errors import BusDown, BusError, DecodeError
 from bus.feed.types import Change
 from bus.mirror import HEADER, WENT_BACK, Failed, Frames, encode_ask, fits
 from bus.stream import Answering, Request, Streams
+from edge.hub.gone import Gone, is_gone
 from edge.hub.progress import Progress
 from edge.mirror.follow import AskAnew, Follow, as_told
 from edge.mirror.keeping import Keeper, MirrorDisk
@@ -128,6 +129,9 @@ class Mirror:
         if not self._client.is_up or self.error or self._follow.stale:
             return True
         return await self.progress.wait_for(lambda: self.is_live, timeout)
+
+    async def wait_gone(self, gone: Gone, timeout: float) -> bool:
+        return await self.progress.wait_for(lambda: is_gone(self.cache, gone), timeout)
 
     def warning(self) -> str | None:
         age = self.age()

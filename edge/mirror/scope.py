@@ -89,8 +89,7 @@ def scope_of(info: RequestInfo, identity: str, resource: Resource) -> Scope | No
     """
     if info.verb not in ("list", "watch") or info.name or info.subresource:
         return None
-    version = info.query.get("resourceVersion", "")
-    if info.query.get("resourceVersionMatch", "") == "Exact" and version not in ("", "0"):
+    if _is_of_the_past(info):
         return None
     if not _is_readable(info.query.get("continue", ""), info.namespace):
         return None
@@ -102,6 +101,15 @@ def scope_of(info: RequestInfo, identity: str, resource: Resource) -> Scope | No
         return Scope.of(identity, resource, info.namespace, labels, fields)
     except (SelectorError, ValueError):
         return None
+
+
+def _is_of_the_past(info: RequestInfo) -> bool:
+    """`Exact`, and what a limit implies without a word of how to match."""
+    query = info.query
+    match = query.get("resourceVersionMatch", "")
+    is_exact = match == "Exact" or (not match and query.get("limit", "0") != "0")
+    is_list = info.verb == "list" and is_exact
+    return is_list and query.get("resourceVersion", "") not in ("", "0")
 
 
 def _is_readable(token: str, namespace: str) -> bool:

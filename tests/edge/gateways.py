@@ -61,9 +61,8 @@ class World:
     async def start_hub(self) -> None:
         """A new one, over the same state on disk."""
         context = replace(self.context, metrics=CollectorRegistry())
-        settings = HubActorSettings(
-            "127.0.0.1", 0, identities=IDENTITIES, stream=QUICK, components=KEPT, **self.more
-        )
+        usual: dict[str, Any] = {"port": 0, "identities": IDENTITIES, "components": KEPT}
+        settings = HubActorSettings("127.0.0.1", stream=QUICK, **(usual | self.more))
         self.hub = Hub(context, settings)
         await self.hub.on_start()
 

@@ -21,7 +21,7 @@ from actors.kube.status_errors import method_not_allowed, not_acceptable, servic
 NOT_KNOWN_YET = "the resources that are served here are not known yet"
 _PROBES = re.compile(r"/(healthz|livez|readyz)(/.*)?")
 _DISCOVERED = re.compile(r"/(api|apis|openapi)(/.*)?")
-_PASSED = re.compile(r"/(api|apis|openapi|version)(/.*)?")  # to who knows better
+_PASSED = re.compile(r"/|/(api|apis|openapi|version)(/.*)?")  # to who knows better
 
 
 def is_probe(path: str) -> bool:

@@ -48,6 +48,7 @@ def test_who_asks_is_part_of_it() -> None:
         info(name="x"),
         info("create"),
         info(resourceVersion="7", resourceVersionMatch="Exact"),
+        info(resourceVersion="7", limit="2"),
         info(**{"continue": "from elsewhere"}),
         info(labelSelector="a in b"),
         info(fieldSelector="spec.unknown=x"),
