@@ -77,8 +77,14 @@ def _is(told: Json, of: str, event: str, name: str) -> bool:
 
 @contextlib.asynccontextmanager
 async def informing(target: Target, ns: str, seconds: int) -> AsyncIterator[Informers]:
+    async with informing_by(target.reads.kubeconfig, ns, seconds) as informers:
+        yield informers
+
+
+@contextlib.asynccontextmanager
+async def informing_by(kubeconfig: Path, ns: str, seconds: int) -> AsyncIterator[Informers]:
     pipe = asyncio.subprocess.PIPE
-    script = [str(HERE / "informer.mjs"), str(target.reads.kubeconfig), ns, str(seconds)]
+    script = [str(HERE / "informer.mjs"), str(kubeconfig), ns, str(seconds)]
     process = await asyncio.create_subprocess_exec(
         "node", *script, stdin=pipe, stdout=pipe, stderr=pipe
     )

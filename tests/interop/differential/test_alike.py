@@ -1,133 +1,105 @@
-"""The API server and a hub before it answer alike; what differs is in `edge.hub.DIFFERENCES`."""
+"""The API server and a hub over it answer alike; what differs is in `edge.hub.DIFFERENCES`."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import aiohttp
+import pytest
 
 from edge.hub import DIFFERENCES
-from tests.edge.gateways import World, world
-from tests.interop.differential import mix
-from tests.interop.differential.compare import Answer, essence, without_managed_fields
-from tests.interop.differential.mix import Asked
+from tests.interop.conftest import make_target
+from tests.interop.differential.allowed import RULES, row_of
+from tests.interop.differential.compare import View, differences
+from tests.interop.differential.play import Answer
+from tests.interop.differential.sides import Found, Sides
+from tests.interop.differential.state import prepare
+from tests.interop.differential.steps import RECORDED, VARIANTS, Step, load, text_of
+from tests.interop.differential.variants import variants
+from tests.interop.target import Target
 
-LEFT, RIGHT = "side-a", "side-b"  # of the API server, and of the hub
-Json = dict[str, Any]
-
-
-def seeds() -> Iterable[tuple[str, Json]]:
-    for name, labels in (
-        ("one", {"app": "a", "tier": "x"}), ("two", {"app": "b", "tier": "y"}), ("three", {}),
-    ):  # fmt: skip
-        meta = {"name": name, "labels": labels}
-        core: Json = {"apiVersion": "v1", "metadata": meta}
-        yield "configmaps", core | {"kind": "ConfigMap", "data": {"a": "b"}}
-        yield "secrets", core | {"kind": "Secret", "stringData": {"a": "b"}}
-        spec: Json = {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}
-        yield "pods", core | {"kind": "Pod", "spec": spec}
-        ports = {"clusterIP": "None", "ports": [{"port": 80}], "selector": {"app": "a"}}
-        yield "services", core | {"kind": "Service", "spec": ports}
+AT_LEAST = 500
+SHOWN = 40
 
 
-async def fill(session: aiohttp.ClientSession) -> None:
-    for side in (LEFT, RIGHT):
-        space: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": side}}
-        async with session.post("/api/v1/namespaces", json=space) as answer:
-            assert answer.status == 201
-        for plural, obj in seeds():
-            path = f"/api/v1/namespaces/{side}/{plural}"
-            async with session.post(path, json=obj) as answer:
-                assert answer.status == 201, await answer.text()
+@pytest.fixture
+def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    return make_target(request, "hub", tmp_path)
 
 
-async def ask(session: aiohttp.ClientSession, asked: Asked, side: str) -> Answer:
-    headers = {"User-Agent": mix.AGENTS[asked.agent]}
-    if asked.body:
-        headers["Content-Type"] = "application/json"
-    headers |= dict(asked.headers)
-    path = asked.path.replace(mix.NS, side)
-    data = asked.body.replace(mix.NS, side).encode() or None
-    async with session.request(asked.method, path, data=data, headers=headers) as answer:
-        return Answer(answer.status, dict(answer.headers), await answer.read())
+async def test_the_api_server_and_the_hub_answer_alike(hub: Target) -> None:
+    steps = load(RECORDED) + load(VARIANTS)
+    assert len(steps) >= AT_LEAST
+    async with hub.writes.open() as api, hub.reads.open() as at_hub:
+        await prepare(api, at_hub)
+    found = await Sides(hub.writes, hub.reads).play(steps)
+    seen, unexplained = _sorted(found)
+    told = "\n".join(str(each) for each in unexplained[:SHOWN])
+    assert not unexplained, f"{len(unexplained)} differences are in no row of the table:\n{told}"
+    stale = {row.name for row in DIFFERENCES} - seen.keys()
+    assert not stale, "the hub no longer differs so"
 
 
-class Differences:
-    """Which rows of the table were seen; and what no row explains."""
-
-    def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
-        self.unexplained: dict[str, list[str]] = defaultdict(list)
-        self.compared = 0
-
-    def look(self, asked: Asked, left: Answer, right: Answer) -> None:
-        self.compared += 1
-        one = essence(left, LEFT, is_watch=asked.is_watch)
-        other = essence(right, RIGHT, is_watch=asked.is_watch)
-        for name, alike in ROWS.items():
-            if one == other:
-                return
-            changed = alike(asked, one, other)
-            if changed is not None:
-                self.seen[name] += 1
-                one, other = changed
-        if one != other:
-            self.unexplained[_what(one, other)].append(str(asked))
+def _sorted(found: Sequence[Found]) -> tuple[Counter[str], list[Found]]:
+    of_step: dict[int, list[Found]] = defaultdict(list)
+    for each in found:
+        of_step[id(each.step)].append(each)
+    rows = [(row_of(each, of_step[id(each.step)]), each) for each in found]
+    return Counter(name for name, _ in rows if name), [each for name, each in rows if not name]
 
 
-def _managed_fields(asked: Asked, one: Json, other: Json) -> tuple[Json, Json] | None:
-    """From a mirror objects come without them."""
-    bare = without_managed_fields(one)
-    return (bare, without_managed_fields(other)) if bare != one else None
+def test_each_row_has_a_rule() -> None:
+    assert [row.name for row in DIFFERENCES] == list(RULES)
+    assert all(row.what and row.why for row in DIFFERENCES)
 
 
-ROWS = {"managedFields": _managed_fields}
+def test_the_variants_are_those_of_the_script() -> None:
+    assert VARIANTS.read_bytes() == text_of(variants())
 
 
-def _what(one: Json, other: Json) -> str:
-    if one["status"] != other["status"]:
-        said = [json.dumps(each["body"])[:160] for each in (one, other)]
-        return f"status {one['status']} / {other['status']}: {said[0]} / {said[1]}"
-    if one["headers"] != other["headers"]:
-        return f"headers {one['headers']} / {other['headers']}"
-    return f"body {json.dumps(one['body'])[:300]} / {json.dumps(other['body'])[:300]}"
+def test_the_mix_is_of_everything() -> None:
+    """So that it does not wither: who asks, how, and what clients were really seen to send."""
+    steps = load(RECORDED) + load(VARIANTS)
+    methods = Counter(step.method for step in steps)
+    assert set(methods) >= {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
+    assert sum(step.is_watch for step in steps) >= 100
+    agents = {step.agent.partition("/")[0] for step in steps}
+    assert agents >= {"", "kubelet", "kube-proxy", "kubectl", "kopf", "OpenAPI-Generator"}
+    sessions = {step.session for step in load(RECORDED)}
+    assert sessions >= {f"write: {name}" for name in ("kopf", "kr8s", "client-node", "kubernetes")}
 
 
-async def compare(w: World, differences: Differences) -> None:
-    async with aiohttp.ClientSession(w.api.url) as direct, aiohttp.ClientSession(w.hub.url) as hub:
-        await fill(direct)
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        (Answer(200, {}, {"a": 1}), Answer(201, {}, {"a": 1})),
+        (Answer(200, {"Vary": "Accept"}, {}), Answer(200, {}, {})),
+        (Answer(200, {}, {"a": 1}), Answer(200, {}, {"a": "1"})),
+        (Answer(200, {}, {"a": [1, 2]}), Answer(200, {}, {"a": [1]})),
+        (Answer(200, {}, {"a": None}), Answer(200, {}, {})),
+        (Answer(200, {}, "text"), Answer(200, {}, "other")),
+        (Answer(200, {}, events=[{"type": "ADDED"}]), Answer(200, {}, events=[])),
+    ],
+)
+def test_a_difference_is_seen(mine: Answer, other: Answer) -> None:
+    views = [View("differ-00-api", False), View("differ-00-hub", False)]
+    shown = [view.of(answer) for view, answer in zip(views, (mine, other), strict=True)]
+    [found] = differences(shown[0], shown[1])
+    step = Step("write", "/x?resourceVersion={v}")
+    assert row_of(Found(step, found), [Found(step, found)]) == ""
+    assert list(differences(shown[0], shown[0])) == []
 
-        async def both(asked: Asked) -> None:
-            left, right = await asyncio.gather(ask(direct, asked, LEFT), ask(hub, asked, RIGHT))
-            differences.look(asked, left, right)
 
-        for asked in (*mix.documents(), *mix.reads()):
-            await both(asked)
-        gate = asyncio.Semaphore(40)
+def test_versions_are_compared_by_what_they_relate() -> None:
+    """A write that changes nothing keeps its version, at both or at none."""
 
-        async def watched(asked: Asked) -> None:
-            async with gate:
-                await both(asked)
+    def answers(*versions: int) -> list[Answer]:
+        return [Answer(200, {}, {"metadata": {"resourceVersion": str(n)}}) for n in versions]
 
-        await asyncio.gather(*(watched(asked) for asked in mix.watches()))
-        for asked in mix.writes():
-            await both(asked)
+    def shown(*versions: int) -> list[object]:
+        view = View("differ-00-api", False)
+        return [view.of(answer) for answer in answers(*versions)]
 
-
-async def test_the_api_server_and_the_hub_answer_alike(tmp_path: Path) -> None:
-    differences = Differences()
-    async with world(tmp_path) as w, w.gate():
-        await compare(w, differences)
-    assert differences.compared >= 500
-    told = [
-        f"{what}\n    {len(found)}: {found[:3]}" for what, found in differences.unexplained.items()
-    ]
-    assert not told, "\n".join(told)
-    assert set(differences.seen) == {row.name for row in DIFFERENCES}, (
-        "no row of the table is stale"
-    )
+    assert shown(5, 7, 7) == shown(30, 31, 31)
+    assert shown(5, 7, 7) != shown(30, 31, 32)
