@@ -4,8 +4,9 @@ WAL with synchronous=NORMAL: a commit is not forced to the medium, a checkpoint 
 then the pages). So a power cut may take the last seconds' commits, whole ones from the end, but
 never leaves a half of one: the copy is then as old as it says. FULL would force the flash at every
 event of every watch, to keep what the cloud or the pool will tell again; what nobody can tell again
-(writes made offline) does not live here. `DiskCache` checkpoints when writes pause, so that little
-is at stake. A killed process loses nothing that was committed: the kernel has it.
+(writes made offline) does not live here. `DiskCache` checkpoints when writes pause, and now and
+then while they do not, so that little is at stake. A killed process loses nothing that was
+committed: the kernel has it.
 
 Damage is not searched for at the start, which would read the whole file: checksums find it as rows
 are read, and SQLite as it meets a broken page. Then the file is set aside and what still holds

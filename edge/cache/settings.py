@@ -19,6 +19,8 @@ class CacheSettings:
     """Bytes waiting to be written. Beyond, writes are dropped and their views freeze."""
     settle: float = 5.0
     """Seconds without writes after which all is forced to the medium (see `database`)."""
+    settle_latest: float = 60.0
+    """Seconds after which it is forced though writes do not pause: what a power cut may take."""
     missing_age: float = 300.0
     """Seconds for which a remembered 404 holds. What was missing then may exist by now."""
     touch_every: float = 3600.0

@@ -79,6 +79,7 @@ class DiskCache:
         self._work = asyncio.Event()  # something waits
         self._hurry = asyncio.Event()  # and somebody for it
         self._is_closing = False
+        self._settled = time.monotonic()  # since then something may not be on the medium
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, spawn: Spawn) -> None:
@@ -275,6 +276,8 @@ class DiskCache:
         while not (self._is_closing and self._pending.is_empty):
             await self._wait_for_work()
             await self._write(*self._pending.take())
+            if time.monotonic() - self._settled > self._settings.settle_latest:
+                await self._settle()
 
     async def _write(self, ops: Sequence[Op], waiters: Sequence[asyncio.Future[bool]]) -> None:
         is_kept = False
@@ -291,12 +294,17 @@ class DiskCache:
     async def _wait_for_work(self) -> None:
         """Then a little for company, unless somebody is waiting."""
         if not await _within(self._settings.settle, self._work):
-            await self._in_thread(0, self._disk.settle)
+            await self._settle()
             await self._work.wait()
+            self._settled = time.monotonic()
         await _within(self._settings.linger, self._hurry)
         self._work.clear()
         if not self._is_closing:
             self._hurry.clear()
+
+    async def _settle(self) -> None:
+        await self._in_thread(0, self._disk.settle)
+        self._settled = time.monotonic()
 
     async def _in_thread(self, index: int, act: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads[index], act)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -392,6 +393,28 @@ async def test_a_list_read_again_unchanged_is_not_written_again(path: Path) -> N
             after = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
         assert after - before < 10  # pages
         assert log.exists()
+
+
+async def test_without_a_pause_it_is_forced_to_the_medium_as_well(path: Path) -> None:
+    """Else what a busy node has read since its boot is lost when its power is."""
+    copy = path.with_name("found.db")
+    async with opened(path, replace(QUICK, settle=3600.0, settle_latest=0.05)) as cache:
+        for version in range(1, 100):  # SQLite itself does so after 1,000 pages, far more than this
+            cache.replace("kubelet", ALL, version, state(version))
+            await cache.flush()
+            await asyncio.to_thread(shutil.copy, path, copy)  # and not its log
+            if _members(copy):
+                return
+            await asyncio.sleep(0.005)
+    pytest.fail("it was never forced")
+
+
+def _members(path: Path) -> int:
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            return int(db.execute("SELECT count(*) FROM members").fetchone()[0])
+    except sqlite3.DatabaseError:  # no tables yet, or copied while it was written
+        return 0
 
 
 async def test_who_is_kept(path: Path) -> None:
