@@ -20,6 +20,7 @@ from bus.subjects import CLOUD_STREAMS, StreamSubjects
 
 log = logging.getLogger(__name__)
 
+_TOKEN = 6  # random bytes that tell our lives apart; in the subject of all that we are answered
 _CONTROL = 0  # the inbox token of what belongs to no stream
 
 
@@ -76,7 +77,7 @@ class StreamClient:
         self._pool = pool
         self._node = node
         self._clock = clock
-        self._inbox = f"{subjects.inbox(pool, node)}.{secrets.token_hex(11)}"
+        self._inbox = f"{subjects.inbox(pool, node)}.{secrets.token_urlsafe(_TOKEN)}"
         self._streams: dict[int, _Stream] = {}
         self._pulses: dict[str, Pulse] = {}  # by server
         self._numbers = itertools.count(_CONTROL + 1)
@@ -165,11 +166,11 @@ class StreamClient:
                 stream.fail(NoResponders("no replica of ApiGate is there"))
             return
         try:
-            frame = frames.decode(message.data, frames.TO_CLIENT)
-            if frame.kind == frames.PONG:
-                self._on_pong(message.headers.get("Gate", ""), frame, message.data)
-            elif stream is not None:
-                stream.on_frame(frame, message.data)
+            for frame in frames.decode_all(message.data, frames.TO_CLIENT):
+                if frame.kind == frames.PONG:
+                    self._on_pong(message.headers.get("Gate", ""), frame, message.data)
+                elif stream is not None:
+                    stream.on_frame(frame, message.data)
         except (DecodeError, StreamBroken) as error:
             if stream is not None:
                 stream.fail(StreamBroken(str(error)))

@@ -64,8 +64,14 @@ def pays(headers: Headers) -> bool:
     """Whether an answer with these headers may shrink."""
     if _value(headers, "content-encoding") not in (None, "identity"):
         return False
+    length = length_of(headers)
+    return length is None or length >= SMALL
+
+
+def length_of(headers: Headers) -> int | None:
+    """Of the body, as its sender says; None where it does not say."""
     length = _value(headers, "content-length")
-    return length is None or not length.isdecimal() or int(length) >= SMALL
+    return int(length) if length is not None and length.isdecimal() else None
 
 
 def _value(headers: Headers, name: str) -> str | None:

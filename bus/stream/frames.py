@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bus import zstd
@@ -14,6 +15,7 @@ OPEN, DATA, CREDIT, CANCEL, PING = "open", "data", "credit", "cancel", "ping"
 ACCEPT, HEAD, FAIL, PONG = "accept", "head", "fail", "pong"
 TO_SERVER = frozenset({DATA, CREDIT, CANCEL, PING})
 TO_CLIENT = frozenset({ACCEPT, HEAD, DATA, CREDIT, FAIL, PONG})
+MANY = "many"  # of its own kind: frames that travel together, in their order
 GONE = -1  # in a pong: the server has no such stream
 
 _SHAPES: dict[str, tuple[type, ...]] = {
@@ -44,13 +46,29 @@ class Frame(NamedTuple):
 
 _SQUEEZED = b"\xc1"  # no msgpack begins so: a delta to the dictionary follows
 _SQUEEZABLE = range(64, 4096)  # bytes; smaller ones gain nothing, larger bodies come compressed
-_TEXTUAL = frozenset({OPEN, HEAD, DATA})
+_TEXTUAL = frozenset({OPEN, HEAD, DATA, PING, PONG})
 
 
 def encode(kind: str, *body: Any) -> bytes:
     """Raises MessageTooLarge."""
     raw = pack(kind, list(body))
-    if kind not in _TEXTUAL or len(raw) not in _SQUEEZABLE:
+    return _squeezed(raw) if kind in _TEXTUAL else raw
+
+
+def together(unsqueezed: Sequence[bytes]) -> bytes:
+    """One message of frames that `plain` made. Raises MessageTooLarge."""
+    if len(unsqueezed) == 1:
+        return _squeezed(unsqueezed[0])
+    return _squeezed(pack(MANY, list(unsqueezed)))
+
+
+def plain(kind: str, *body: Any) -> bytes:
+    """For `together`. Raises MessageTooLarge."""
+    return pack(kind, list(body))
+
+
+def _squeezed(raw: bytes) -> bytes:
+    if len(raw) not in _SQUEEZABLE:
         return raw
     delta = zstd.diff(DICTIONARY, raw)
     return _SQUEEZED + delta if delta is not None and len(delta) + 1 < len(raw) else raw
@@ -65,7 +83,20 @@ def _plain(raw: bytes) -> bytes:
 
 def decode(raw: bytes, kinds: frozenset[str]) -> Frame:
     """Raises DecodeError."""
-    kind, body = unpack(_plain(raw), kinds)
+    return _frame(*unpack(_plain(raw), kinds), raw)
+
+
+def decode_all(raw: bytes, kinds: frozenset[str]) -> list[Frame]:
+    """Of a message that may hold several. Raises DecodeError."""
+    kind, body = unpack(_plain(raw), kinds | {MANY})
+    if kind != MANY:
+        return [_frame(kind, body, raw)]
+    if not isinstance(body, list) or not all(type(part) is bytes for part in body):
+        raise DecodeError("many: parts that are no frames", raw)
+    return [_frame(*unpack(part, kinds), raw) for part in body]
+
+
+def _frame(kind: str, body: Any, raw: bytes) -> Frame:
     shape = _SHAPES[kind]
     if not isinstance(body, list) or len(body) != len(shape):
         raise DecodeError(f"{kind}: not {len(shape)} parts", raw)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from bus.api import Bus, Message, Subscription
@@ -17,11 +19,15 @@ from bus.subjects import CLOUD_STREAMS, StreamSubjects
 log = logging.getLogger(__name__)
 
 QUEUE = "apigate"
+HOLD = 0.03  # seconds; how an answer begins may wait so long for how it goes on
 _REMEMBERED = 1024  # requests that are over: one that comes twice is done once
 
 
 class Exchange:
-    """One request, and its answer: `start`, any number of `write`, and the handler's return."""
+    """One request, and its answer: `start`, any number of `write`, and the handler's return.
+
+    What is said at once travels at once: a small answer that comes quickly is one message.
+    """
 
     def __init__(
         self, server: StreamServer, reply: str, caller: tuple[str, str], opened: _Opened
@@ -39,6 +45,10 @@ class Exchange:
         self._in = Incoming(server.settings.window)
         self._error: BusError | None = None
         self._changed = asyncio.Event()
+        self._held: list[bytes] = []  # frames that wait for the next one, or for the server
+        self._saying = asyncio.Lock()
+        self._length: int | None = None  # what is still to come of the body, where its head says
+        self._is_over = False
         self.is_started = False
         self.task: asyncio.Task[None] | None = None
 
@@ -60,30 +70,61 @@ class Exchange:
     async def start(self, status: int, headers: Headers, *, compress: bool = True) -> None:
         """The body is compressed on its way where that may pay, unless it is already."""
         self.is_started = True
+        self._length = coding.length_of(headers) if self.request.method != "HEAD" else None
         if compress and self.takes_coding and coding.pays(headers):
             self._coder = coding.Coder()
             headers = (*headers, coding.CODED)
         pairs = [list(pair) for pair in headers]
-        await self.say(frames.HEAD, self._out.next(), status, pairs)
+        self._hold(frames.HEAD, self._out.next(), status, pairs)
 
     async def write(self, data: bytes) -> None:
         """Waits while the reader is behind. Raises StreamBroken, BusDown."""
+        is_whole = self._is_whole_with(len(data))
         left = memoryview(data if self._coder is None or not data else self._coder.pack(data))
         while len(left):
             while self._out.room <= 0 or self._error is not None:
                 await self._until_changed()
             chunk = bytes(left[: min(self._server.settings.chunk, self._out.room)])
             left = left[len(chunk) :]
-            await self.say(frames.DATA, self._out.next(len(chunk)), chunk, False)
+            self._is_over = is_whole and not len(left)
+            await self.say(frames.DATA, self._out.next(len(chunk)), chunk, self._is_over)
+
+    def _is_whole_with(self, size: int) -> bool:
+        """Raises StreamBroken: what is longer than its head says would not be read."""
+        if self._length is None:
+            return False
+        self._length -= size
+        if self._length < 0:
+            raise StreamBroken("the body is longer than its head says")
+        return self._length == 0
 
     async def end(self) -> None:
-        await self.say(frames.DATA, self._out.next(), b"", True)
+        if not self._is_over:
+            await self.say(frames.DATA, self._out.next(), b"", True)
 
     async def say(self, kind: str, *body: object) -> None:
-        await self._server.bus.publish(self.reply, frames.encode(kind, *body))
+        self._held.append(frames.plain(kind, *body))
+        await self.flush()
+
+    def _hold(self, kind: str, *body: object) -> None:
+        self._held.append(frames.plain(kind, *body))
+        self._server.flush_later(self)
+
+    @property
+    def is_holding(self) -> bool:
+        return bool(self._held)
+
+    async def flush(self) -> None:
+        """What is held goes out, in its order. Raises BusDown."""
+        async with self._saying:
+            held, self._held = self._held, []
+            if held:
+                await self._server.bus.publish(self.reply, frames.together(held))
 
     async def accept(self) -> None:
-        await self.say(frames.ACCEPT, self._server.gate, self._in.granted)
+        self._hold(frames.ACCEPT, self._server.gate, self._in.granted)
+        if not self._has_body:  # the rest of it waits for our word
+            await self.flush()
 
     async def on_frame(self, frame: Frame) -> None:
         """Raises StreamBroken."""
@@ -152,7 +193,9 @@ class StreamServer:
         self._exchanges: dict[str, Exchange] = {}  # by inbox
         self._over: dict[str, None] = {}
         self._subscriptions: list[Subscription] = []
-        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._holding: deque[tuple[float, Exchange]] = deque()  # by when they are due
+        self._has_holding = asyncio.Event()
 
     @property
     def open_streams(self) -> int:
@@ -164,17 +207,19 @@ class StreamServer:
         self._subscriptions.append(own)
         shared = await self.bus.subscribe(self._subjects.asked, self._on_open, queue=QUEUE)
         self._subscriptions.append(shared)
-        self._sweeper = asyncio.create_task(self._sweep(), name="streams' sweeper")
+        self._tasks = [
+            asyncio.create_task(self._sweep(), name="streams' sweeper"),
+            asyncio.create_task(self._flush(), name="streams' beginnings"),
+        ]
 
     async def stop(self) -> None:
         """Takes no more; those at work are told, so that they go elsewhere. Idempotent."""
         while self._subscriptions:
             await self._subscriptions.pop().unsubscribe()
-        sweeper, self._sweeper = self._sweeper, None
-        tasks = [each.task for each in self._exchanges.values() if each.task is not None]
+        tasks, self._tasks = self._tasks, []
+        tasks += [each.task for each in self._exchanges.values() if each.task is not None]
         for exchange in list(self._exchanges.values()):
             await self._tell(exchange, "this replica stops")
-        tasks += [sweeper] if sweeper is not None else []
         for task in tasks:
             task.cancel()
         if tasks:
@@ -273,9 +318,32 @@ class StreamServer:
         mine = []
         for count in frames.counts(frame.body[0], message.data):
             exchange = self._exchanges.get(f"{inbox}.{count.stream}")
+            if exchange is not None:
+                await exchange.flush()  # what is held counts as sent
             mine.append(list(_compared(exchange, count)))
         pong = frames.encode(frames.PONG, mine)
         await self.bus.publish(message.reply, pong, headers={"Gate": self.gate})
+
+    # -- beginnings -------------------------------------------------------------------------------
+
+    def flush_later(self, exchange: Exchange) -> None:
+        """At the latest then: nothing may follow for long."""
+        self._holding.append((time.monotonic() + HOLD, exchange))
+        self._has_holding.set()
+
+    async def _flush(self) -> None:
+        while True:
+            while self._holding:
+                due, exchange = self._holding.popleft()
+                if not exchange.is_holding:
+                    continue
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                try:
+                    await exchange.flush()
+                except BusError as error:
+                    log.debug("%s: %s", exchange.reply, error)
+            self._has_holding.clear()
+            await self._has_holding.wait()
 
     # -- clients that are gone --------------------------------------------------------------------
 

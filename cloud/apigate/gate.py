@@ -128,10 +128,12 @@ async def _answer_briefly(exchange: Conversation, answer: Forwarded) -> None:
     """The asker has the rest by a mirror, or soon will."""
     body = b"".join([chunk async for chunk in answer.chunks()])
     short = brief_of(body)
+    told = body if short is None else short
     headers = [h for h in end_to_end(answer.headers) if h[0].lower() != "content-length"]
     headers += [BRIEF] if short is not None else []
+    headers.append(("Content-Length", str(len(told))))
     await exchange.start(answer.status, tuple(headers))
-    await exchange.write(body if short is None else short)
+    await exchange.write(told)
 
 
 def _unavailable(error: KubeError, method: str) -> ApiError:
@@ -144,8 +146,9 @@ def _unavailable(error: KubeError, method: str) -> ApiError:
 
 
 async def _answer(exchange: Conversation, error: ApiError, *more: tuple[str, str]) -> None:
-    headers = [("Content-Type", "application/json"), *more]
+    body = error.body()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *more]
     if error.retry_after:
         headers.append(("Retry-After", str(error.retry_after)))
     await exchange.start(error.code, tuple(headers))
-    await exchange.write(error.body())
+    await exchange.write(body)

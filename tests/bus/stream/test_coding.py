@@ -28,7 +28,8 @@ class Wire:
         self._there = MemoryBus(broker, "cloud")
         self.client = StreamClient(self._here, "p", "n1", settings)
         self._server = StreamServer(self._there, "g", handler, settings)
-        self.up = self.down = 0
+        self.up = self.down = self.answers = 0
+        self._heard = asyncio.Event()
 
     async def __aenter__(self) -> Wire:
         await self._server.start()
@@ -44,10 +45,18 @@ class Wire:
         await self._there.close()
 
     def _on_down(self, message: object) -> None:
+        self.answers += 1
+        self._heard.set()
         self.down += len(message.data)  # type: ignore[attr-defined]
 
     def _on_up(self, message: object) -> None:
         self.up += len(message.data)  # type: ignore[attr-defined]
+
+    async def until_answers(self, count: int) -> None:
+        """So many messages came."""
+        while self.answers < count:
+            self._heard.clear()
+            await self._heard.wait()
 
     async def ask(self, request: Request, body: bytes = b"") -> tuple[Headers, bytes]:
         async with self.client.open(request, body) as answer:
