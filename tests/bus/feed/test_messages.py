@@ -91,6 +91,27 @@ def test_a_tick_comes_back() -> None:
     assert decode_tick(encode_tick(entries)) == entries
 
 
+def test_a_tick_of_the_usual_feeds_is_small() -> None:
+    """It crosses the WAN every second."""
+    names = ("catalog", "services_v1", "endpointslices_v1_discovery_k8s_io")
+    entries = [TickEntry(name, 1 << 31, 99, Position(1 << 31, 1 << 20), 0.25) for name in names]
+    raw = encode_tick(entries)
+    assert decode_tick(raw) == entries
+    assert len(raw) < 80
+    for at in range(len(raw)):
+        damaged = bytearray(raw)
+        damaged[at] ^= 0x10
+        with pytest.raises(DecodeError):
+            decode_tick(bytes(damaged))
+
+
+def test_a_squeezed_message_of_a_kind_without_words_is_refused() -> None:
+    raw = bytearray(seal(Kind.FRAME, [], BOUNDS))
+    raw[1] |= 0x40
+    with pytest.raises(DecodeError, match="no words"):
+        decode_frame(bytes(raw), BOUNDS)
+
+
 Decode = Callable[[bytes, FeedSettings], Any]
 DECODERS: list[tuple[Kind, Decode]] = [
     (Kind.FRAME, decode_frame),
