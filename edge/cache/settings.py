@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 MIB = 1 << 20
+
+
+def nobody(_component: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +30,5 @@ class CacheSettings:
     """Seconds for which a remembered 404 holds. What was missing then may exist by now."""
     touch_every: float = 3600.0
     """Seconds between notes on disk that something is read: a read shall not wear the flash."""
-    critical: frozenset[str] = frozenset({"kubelet", "kube-proxy", "coredns"})
-    """Components whose views are evicted after all others': without them no pod starts."""
+    critical: Callable[[str], bool] = nobody
+    """Whether a component's views are evicted after all others'. Asked from the writing thread."""

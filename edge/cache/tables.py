@@ -6,7 +6,7 @@ Every method may raise sqlite3.Error. Rows that do not hold are counted in `dama
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bus.errors import DecodeError
@@ -197,7 +197,7 @@ class Tables:
     def touch(self, table: str, thing: int, used: int) -> None:
         self._db.execute(f"UPDATE {table} SET used=? WHERE id=?", (used, thing))
 
-    def candidates(self, critical: frozenset[str]) -> list[Candidate]:
+    def candidates(self, critical: Callable[[str], bool]) -> list[Candidate]:
         """All that may be evicted: not the feeds, which are nobody's ("")."""
         views = self._db.execute(
             "SELECT v.id, v.used, v.component, (SELECT coalesce(sum(length(o.data)), 0)"
@@ -205,7 +205,7 @@ class Tables:
             f" WHERE m.view = v.id) + {2 * _ROW_BYTES} FROM views v WHERE v.component != ''"
         )
         found = [
-            Candidate(view, "view", _whole(size), _whole(used), who in critical)
+            Candidate(view, "view", _whole(size), _whole(used), critical(who))
             for view, used, who, size in views
         ]
         documents = self._db.execute("SELECT id, used, length(body) FROM documents")

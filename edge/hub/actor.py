@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from configs.schema import HubFilters
 from edge.cache import CacheSettings as DiskSettings
 from edge.cache import DiskCache
 from edge.filters import HubAddress, KnownInputs
-from edge.hub.asked import Policy
+from edge.hub.asked import Policy, is_critical
 from edge.hub.backend import HubBackend
 from edge.hub.borrowed import Borrowed, Borrower
 from edge.hub.components import component_of
@@ -102,7 +102,10 @@ class Hub(Actor[HubActorSettings]):
         # Each hub its own hold-back: a pool without coordinator does not ask the cloud in step.
         self._jitter = random.uniform(0.0, 1.0)
         self._ticks: Subscription | None = None
-        self._disk = DiskCache(context.state / DISK, settings.disk, log=context.log)
+        disk = replace(
+            settings.disk, critical=lambda owner: is_critical(owner, self.settings.identities)
+        )
+        self._disk = DiskCache(context.state / DISK, disk, log=context.log)
         inputs = KnownInputs(context.node, context.site, settings.members)
         self._views = Views(settings.filters, inputs, self._has_feed, context.log)
         self._feeds = HubFeeds(self._upstream(Source.POOL), self._making())

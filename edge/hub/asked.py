@@ -10,7 +10,7 @@ from actors.kube.resource import Resource, key_of
 from actors.kube.serve.api import RequestInfo
 from edge.hub.components import Components, component_of, is_kept
 from edge.mirror import Scope
-from edge.mirror.scope import TOKEN
+from edge.mirror.scope import TOKEN, owner_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -22,6 +22,14 @@ class Policy:
 
     identities: Mapping[str, str]  # component -> user; see configs.schema.HubSettings
     components: Components
+
+
+def is_critical(owner: str, identities: Mapping[str, str]) -> bool:
+    """Whether the views of an owner (`Scope.component`) are the last to go from a full disk: the
+    node's own, and those of the components that the site file gives an identity, however they come.
+    """
+    users = identities.values()
+    return owner in map(owner_of, ("", *users, *(f"{TOKEN}{user}" for user in users)))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ _EVERYWHERE = frozenset(
 )  # every resource can be so selected
 
 
+def owner_of(identity: str) -> str:
+    """Whose view it is on disk: what one user may read is not for others."""
+    return f"hub:{identity}" if identity else "hub"
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Selectors are canonical; make it with `scope_of` or `Scope.of`.
@@ -62,8 +67,8 @@ class Scope:
 
     @property
     def component(self) -> str:
-        """Whose view it is on disk: what one user may read is not for others."""
-        return f"hub:{self.identity}" if self.identity else "hub"
+        """Whose view it is on disk."""
+        return owner_of(self.identity)
 
     @property
     def target(self) -> str:

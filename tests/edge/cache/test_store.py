@@ -262,7 +262,7 @@ async def test_what_nobody_reads_goes_first(path: Path) -> None:
         return {f"n/{name}": Item(1, _noise(60_000, name))}
 
     clock = Clock()
-    settings = replace(QUICK, limit=400_000, touch_every=0.0)
+    settings = replace(QUICK, limit=400_000, touch_every=0.0, critical="kubelet".__eq__)
     async with opened(path, settings, clock) as cache:
         cache.replace("kubelet", ALL, 1, load("kubelet"))
         for name in ("read", "b", "c", "d"):

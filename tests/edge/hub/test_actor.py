@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,9 +16,12 @@ from prometheus_client import CollectorRegistry
 
 from actors.actor import Context
 from actors.kube import builtin
+from bus.feed import Item
 from bus.memory import MemoryBroker, MemoryBus
 from bus.subjects import CATALOG
+from edge.cache import CacheSettings
 from edge.hub.actor import Hub, HubActorSettings
+from edge.mirror import Scope
 from tests.actors.until import until
 from tests.edge.worlds import CloudFeed, owned_tasks
 
@@ -26,7 +30,7 @@ SETTINGS = HubActorSettings("127.0.0.1", 0, fallback_after=-1.0)  # to the cloud
 
 
 @asynccontextmanager
-async def a_hub(path: Path) -> AsyncIterator[Hub]:
+async def a_hub(path: Path, settings: HubActorSettings = SETTINGS) -> AsyncIterator[Hub]:
     """One that follows the cloud, where there is one object."""
     broker = MemoryBroker()
     site = MemoryBus(broker, "cloud")
@@ -40,7 +44,7 @@ async def a_hub(path: Path) -> AsyncIterator[Hub]:
         await objects.put("default/a", 10, b'{"metadata":{"name":"a"}}')
         registry = CollectorRegistry()
         context = Context("pool-a", "node-1", "hub", buses, logger, registry, tasks, path)
-        hub = Hub(context, SETTINGS)
+        hub = Hub(context, settings)
         await hub.on_start()
         await until(lambda: hub._backend.feed(CM) is not None, "it has synced")
         yield hub
@@ -91,3 +95,24 @@ async def test_restarted_with_nobody_to_follow_it_serves_what_it_knew(tmp_path: 
             assert [each["metadata"]["name"] for each in found["items"]] == ["a"]
             assert found["metadata"]["resourceVersion"] == "10"
         await hub.on_stop()
+
+
+async def test_a_full_disk_keeps_longest_what_the_node_cannot_do_without(tmp_path: Path) -> None:
+    """Though it was read longest ago."""
+    disk = CacheSettings(linger=0.0, limit=400_000, touch_every=0.0)
+    settings = replace(SETTINGS, disk=disk, identities={"kube-proxy": "system:kube-proxy"})
+    users = ("", "system:kube-proxy", "token:a", "token:b", "token:c", "token:d")
+    scopes = {user: Scope.of(user, builtin.PODS) for user in users}
+    async with a_hub(tmp_path, settings) as hub:
+        cache = hub._disk
+        for user, scope in scopes.items():
+            items = {f"n/{user}": Item(1, os.urandom(90_000))}
+            cache.replace(scope.component, scope.query, 1, items)
+            await cache.flush()
+        held = {
+            user
+            for user, scope in scopes.items()
+            if await cache.list(scope.component, scope.query) is not None
+        }
+    assert held >= {"", "system:kube-proxy", "token:d"}
+    assert not held & {"token:a", "token:b"}

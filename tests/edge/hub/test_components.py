@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 
 from actors.kube import builtin
+from edge.hub.asked import is_critical
 from edge.hub.components import Components, component_of, is_kept
+from edge.mirror import Scope
+
+COREDNS = "system:serviceaccount:kube-system:coredns"
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,19 @@ def test_whose_reads_of_what_are_kept(components: Components, kept: bool) -> Non
 
 def test_nobody_s_reads_are_kept_by_no_star() -> None:
     assert not is_kept("", builtin.PODS, {"*": ("*",)})
+
+
+@pytest.mark.parametrize(
+    ("identity", "wanted"),
+    [
+        ("", True),  # kubelet, and all who act as the node
+        ("system:kube-proxy", True),
+        (f"token:{COREDNS}", True),  # at the TLS port
+        ("token:system:serviceaccount:default:app", False),
+        ("system:admin", False),
+    ],
+)
+def test_without_whose_views_no_pod_starts(identity: str, wanted: bool) -> None:
+    identities = {"kube-proxy": "system:kube-proxy", "coredns": COREDNS}
+    owner = Scope.of(identity, builtin.PODS).component
+    assert is_critical(owner, identities) is wanted
