@@ -1,4 +1,4 @@
-"""Short answers to writes: who has the object by a watch needs its name and version only."""
+"""Short answers: who has the object by a watch needs its name and version only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 BRIEF = ("Atoll-Brief", "1")
-"""Of a write: a short answer will do. Of an answer: it is one."""
+"""Of a write or a GET: a short answer will do. Of an answer: it is one."""
 
 
 class _Metadata(msgspec.Struct, omit_defaults=True):

@@ -120,8 +120,8 @@ def _onward(exchange: Conversation, headers: Headers) -> Headers:
 def _may_be_brief(request: Request, answer: Forwarded) -> bool:
     headers = {name.lower(): value for name, value in answer.headers}
     is_json = headers.get("content-type", "").startswith("application/json")
-    is_write = request.method in ("POST", "PUT", "PATCH") and answer.status in (200, 201)
-    return is_write and is_json and "content-encoding" not in headers and is_marked(request.headers)
+    is_one = request.method in ("GET", "POST", "PUT", "PATCH") and answer.status in (200, 201)
+    return is_one and is_json and "content-encoding" not in headers and is_marked(request.headers)
 
 
 async def _answer_briefly(exchange: Conversation, answer: Forwarded) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bus.stream import Request
+from edge.hub import gets
+from edge.hub.uplink import Uplink, Whole
 from tests.actors.until import until
 from tests.edge.gateways import DEADLINE, NODE, World, world
 
@@ -167,3 +170,54 @@ async def test_nobody_impersonates(w: World) -> None:
     headers = {"Impersonate-User": "root"}
     async with kubelet(w) as client, client.get(PODS, headers=headers) as answer:
         assert answer.status == 403
+
+
+async def test_what_a_mirror_has_does_not_cross_the_wan_again(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But whether it is so still is asked each time: a GET is never older than the API server."""
+    bodies: list[bytes] = []
+    told = Uplink._whole
+
+    async def noted(self: Uplink, asked: Request, body: bytes) -> Whole:
+        bodies.append((found := await told(self, asked, body)).body)
+        return found
+
+    monkeypatch.setattr(Uplink, "_whole", noted)
+    pod = a_pod("mine") | {"metadata": {"name": "mine", "labels": {"long": "x" * 60}}}
+    pod["metadata"]["annotations"] = {"long": "x" * 2000}
+    await create(w, pod)
+    one = "/api/v1/namespaces/default/pods/mine"
+    async with kubelet(w) as client, aiohttp.ClientSession(w.api.url) as direct:
+        assert await names(client, PODS) == ["mine"]
+        for number in range(3):
+            patch = {"metadata": {"labels": {"turn": str(number)}}}
+            kind = {"Content-Type": "application/merge-patch+json"}
+            async with direct.patch(one, json=patch, headers=kind) as answer:
+                expected = await answer.json()
+            bodies.clear()
+            async with client.get(one) as answer:
+                found = await answer.json()
+                assert "Atoll-Brief" not in answer.headers
+            del expected["metadata"]["managedFields"]
+            assert found == expected
+            assert [len(body) < 300 for body in bodies] == [True]
+        async with direct.delete(f"{one}?gracePeriodSeconds=0") as answer:
+            assert answer.status == 200
+        async with client.get(one) as answer:
+            assert answer.status == 404
+
+
+async def test_what_a_mirror_lags_behind_is_had_from_the_api_server(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(w, a_pod("mine"))
+
+    async def never(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(gets, "whole_of", never)
+    async with kubelet(w) as client:
+        assert await names(client, PODS) == ["mine"]
+        async with client.get("/api/v1/namespaces/default/pods/mine") as answer:
+            assert (await answer.json())["spec"]["nodeName"] == NODE
